@@ -20,7 +20,7 @@ from videossr.corpus.corpus import Corpus
 from videossr.corpus.indexer import index_videos
 from videossr.dataset.dataset import Batch, Item, VideoSSRDataset, collate
 from videossr.dataset.manifest import read_manifest, write_manifest
-from videossr.errors import CorpusError
+from videossr.errors import CorpusError, DataError
 from videossr.question import VIDEO
 from videossr.rendering import pixel_hash
 from videossr.video.plan import Plan
@@ -267,6 +267,14 @@ def test_dataset_refuses_folders_that_are_no_dataset(dataset: Path, corpus: Corp
         VideoSSRDataset(corpus.path)
     (tmp_path / "manifest.json").write_text("{")
     with pytest.raises(ValueError, match=r"manifest\.json: not valid JSON"):
+        VideoSSRDataset(tmp_path)
+
+
+@pytest.mark.parametrize("path", ["a\0b", "a\ud800"])
+def test_dataset_refuses_a_path_of_its_corpus_that_is_none(dataset: Path, tmp_path: Path, path: str) -> None:
+    manifest = read_manifest(dataset)
+    write_manifest(tmp_path, {**manifest, "corpus": {**manifest["corpus"], "path": path}})
+    with pytest.raises(DataError, match=rf"^{tmp_path}/manifest\.json: damaged: 'a.* is no path of a corpus"):
         VideoSSRDataset(tmp_path)
 
 

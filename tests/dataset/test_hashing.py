@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from videossr.builder.builder import build_dataset
@@ -17,7 +19,7 @@ from videossr.dataset import schema
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.dataset.hashing import check_hash, dataset_hash, read_checked
 from videossr.dataset.manifest import Manifest, file_hashes, read_manifest, write_manifest
-from videossr.errors import DataError
+from videossr.errors import CorpusError, DataError
 from videossr.validation.validator import validate
 
 SAMPLES = "samples-00000.parquet"
@@ -80,6 +82,15 @@ def test_check_hash_refuses_other_answers_under_the_stated_hash(copy: Path) -> N
         check_hash(copy, read_manifest(copy))
 
 
+@pytest.mark.parametrize("samples", [1, 10**15])
+def test_check_hash_refuses_another_number_of_samples(copy: Path, samples: int) -> None:
+    manifest = read_manifest(copy)
+    rows = manifest["samples"]
+    write_manifest(copy, {**manifest, "samples": samples})
+    with pytest.raises(DataError, match=rf"^{copy} has {rows} samples, and its manifest\.json states {samples}:"):
+        _ = VideoSSRDataset(copy).hash
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -124,11 +135,43 @@ def test_hash_names_the_libraries_that_differ_where_pixels_do(copy: Path) -> Non
 
 def test_hash_leaves_a_video_that_cannot_be_read_to_its_questions(copy: Path, corpus: Corpus, tmp_path: Path) -> None:
     damaged = Path(shutil.copytree(str(corpus.path), tmp_path / "corpus"))
-    for pack in (damaged / "packs").iterdir():
-        pack.write_bytes(bytes(pack.stat().st_size))
+    first, *rest = sorted((damaged / "packs").iterdir())
+    assert rest
+    first.write_bytes(bytes(first.stat().st_size))
     opened = VideoSSRDataset(copy)
     opened.corpus = Corpus(damaged)
     assert opened.hash == read_manifest(copy)["hash"]
+    for pack in rest:
+        pack.write_bytes(bytes(pack.stat().st_size))
+    opened = VideoSSRDataset(copy)
+    opened.corpus = Corpus(damaged)
+    with pytest.raises(CorpusError, match="is not a whole pack"):
+        _ = opened.hash
+
+
+@pytest.mark.parametrize("hashed", [False, True])
+def test_datasets_that_lack_a_video_are_not_merged_or_kept_apart_from(copy: Path, hashed: bool) -> None:
+    path = copy / "videos.parquet"
+    rows = schema.read_file(path)
+    schema.write_file(rows[:1], path, schema.VIDEOS)
+    if hashed:
+        manifest = read_manifest(copy)
+        write_manifest(copy, {**manifest, "files": {**manifest["files"], **file_hashes(copy, [path.name])}})
+    with pytest.raises(DataError, match=rf"^{path} (is missing or was altered|lacks a video that sample \w+ shows)"):
+        read_checked(copy)
+
+
+def test_types_of_columns_are_checked(copy: Path) -> None:
+    table = pq.read_table(copy / "videos.parquet")
+    numbers = pa.array(range(len(table)))
+    pq.write_table(table.set_column(0, "content", numbers), copy / "videos.parquet")
+    with pytest.raises(DataError, match=r"videos\.parquet: the column content has values of int64, not of string"):
+        schema.read_file(copy / "videos.parquet", schema.VIDEOS)
+    samples = pq.read_table(copy / SAMPLES)
+    at = samples.schema.get_field_index("category")
+    pq.write_table(samples.set_column(at, "category", pa.array([["a"]] * len(samples))), copy / SAMPLES)
+    with pytest.raises(DataError, match=rf"{SAMPLES}: the column category has values of list"):
+        _ = VideoSSRDataset(copy).rows
 
 
 def test_commands_refuse_other_answers(copy: Path, dataset: Path, corpus: Corpus, tmp_path: Path, capsys: Any) -> None:

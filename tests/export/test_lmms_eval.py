@@ -24,6 +24,7 @@ from videossr.answers.base import ANSWER_TYPES
 from videossr.clock import Clock, uniform_clock
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.dataset.published.dataset import PublishedDataset
+from videossr.errors import OutputError
 from videossr.export import lmms_eval, lmms_eval_task
 from videossr.export.clips import off_ms, write_mp4
 from videossr.export.lmms_eval import export_lmms_eval
@@ -88,6 +89,24 @@ def test_export_lmms_eval_writes_only_the_files_of_a_task(exported: Path) -> Non
     ]
 
 
+def test_export_lmms_eval_writes_again_what_differs_or_is_missing(dataset: Path, tmp_path: Path) -> None:
+    out = tmp_path / "task"
+    task = export_lmms_eval(VideoSSRDataset(dataset), out, "small")
+    sound = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    (out / "task.py").write_text("import os  # the code of a stranger")
+    pq.write_table(pq.read_table(out / "test.parquet").slice(0, 1), out / "test.parquet")
+    (out / "videos/0-0.mp4").unlink()
+    assert export_lmms_eval(VideoSSRDataset(dataset), out, "small") == task
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == sound
+
+
+@pytest.mark.parametrize("text", ["a: 2000-99-99", "[" * 5_000, "a: [", "metadata: 5", "!!python/name:os.system x"])
+def test_export_lmms_eval_takes_a_damaged_task_for_none(dataset: Path, tmp_path: Path, text: str) -> None:
+    (tmp_path / "small.yaml").write_text(text)
+    with pytest.raises(OutputError, match="holds something that `videossr export lmms-eval` has not made"):
+        export_lmms_eval(VideoSSRDataset(dataset), tmp_path, "small")
+
+
 HOSTILE = 'a"b\n  - !function os.system\nx: !!python/name:os.system\u2028\x1b[2J'
 
 
@@ -142,7 +161,7 @@ told = [task.process_results(doc, [text]) for doc in docs for text in (doc["answ
 print(json.dumps([told, task.mean_of_categories([each["overall"] for each in told]),
     task.doc_to_messages(docs[0]), [task.doc_to_text(doc) for doc in docs]]))
 """
-    process = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
+    process = subprocess.run([sys.executable, "-I", "-B", "-c", code], capture_output=True, text=True, check=True)
     results, overall, messages, texts = json.loads(process.stdout)
     assert overall == 0.5
     for number, scores in enumerate(results):

@@ -21,11 +21,14 @@ from videossr.bench.evaluation import evaluate
 from videossr.bench.records import read_run
 from videossr.bench.scoring import score
 from videossr.builder.builder import build_dataset
+from videossr.builder.decontamination import read_footage
 from videossr.builder.recipe import load_recipe
 from videossr.corpus.corpus import Corpus
 from videossr.corpus.duplicates import footage_of
 from videossr.corpus.indexer import index_videos
+from videossr.dataset import gate_table
 from videossr.dataset.dataset import VideoSSRDataset
+from videossr.dataset.hashing import read_checked
 from videossr.dataset.published.dataset import PublishedDataset
 from videossr.errors import CorpusError
 from videossr.models.openai.messages import read_answer
@@ -132,8 +135,12 @@ def _read_corpus(folder: Path) -> None:
 
 
 def _read_dataset(folder: Path) -> None:
+    for footage in read_footage(folder):
+        _ = footage.fingerprints
+    gate_table.read(folder)
     dataset = VideoSSRDataset(folder, corpus=folder.parent.parent / "sound/corpus")
     _ = dataset.hash
+    read_checked(folder)
     for index in range(len(dataset)):
         dataset.difficulty(index)
         _ = dataset[index]
@@ -167,7 +174,7 @@ def _read_answers(folder: Path) -> None:
 READERS = {
     "corpus": Reader(("manifest.json", "packs/*", "rejected.parquet"), _read_corpus),
     "tables": Reader(("packs/*",), _read_corpus, _damage_table),
-    "dataset": Reader(("manifest.json", "samples-00000.parquet"), _read_dataset),
+    "dataset": Reader(("manifest.json", "*.parquet"), _read_dataset),
     "rows": Reader(("rows.jsonl", "0.jpg", "0.png", "0.webp"), _read_rows),
     "run": Reader(("config.toml", "predictions.jsonl", "manifest.json"), _read_run),
     "recipe": Reader(("recipe.toml",), lambda folder: load_recipe(str(folder / "recipe.toml"))),

@@ -276,7 +276,9 @@ def test_gather_refuses_runs_with_other_answers_under_one_hash(runs: dict[str, R
     )
     assert altered.config.hash == runs["chance"].config.hash
     gather([altered])
-    with pytest.raises(DataError, match=rf"^{tmp_path}/altered states the hash of .*question {first.index} differs"):
+    with pytest.raises(
+        DataError, match=rf"^{tmp_path}/altered and .* one of the two was altered: question {first.index} is"
+    ):
         gather([runs["chance"], altered])
 
 

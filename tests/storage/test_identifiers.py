@@ -33,11 +33,12 @@ INJECTED = HASH[:-1] + "\ndoc_to_text: !function os.system"
         ("CategoryName", ["grounding/zoom_in", "jigsaw/6"], ["", "a.b", "a b", "a\n", "a|b", "\u202ea"]),
         ("PluginName", ["grounding", "my.task"], ["", "a/b", "a b", "a\n"]),
         ("FileName", ["samples-00000.parquet", "config.toml"], ["", "..", ".", ".x", "a/b", "a\\b", "a\n", "a b"]),
+        ("Count", [0, 10**15], [-1, 10**15 + 1, 10**400, 1.5, "x", None]),
         ("Line", ["", "4.11.0.86, 5.0", "1.0 (git)"], ["a\nb", "\x1b[2J", "\u2028", "x" * 201]),
     ],
 )
-def test_identifiers_have_one_form(kind: str, sound: list[str], odd: list[str]) -> None:
-    adapter: TypeAdapter[str] = TypeAdapter(getattr(identifiers, kind))
+def test_identifiers_have_one_form(kind: str, sound: list[Any], odd: list[Any]) -> None:
+    adapter: TypeAdapter[Any] = TypeAdapter(getattr(identifiers, kind))
     assert [adapter.validate_python(text) for text in sound] == sound
     for text in odd:
         with pytest.raises(ValidationError):
@@ -62,6 +63,7 @@ def rewrite(path: Path, change: Callable[[Any], object]) -> None:
         ("recipe.name", lambda table: table["recipe"].update(name="a\n---\nb")),
         ("recipe.categories.a|b", lambda table: table["recipe"]["categories"].update({"a|b": {}})),
         ("categories.a|b", lambda table: table["categories"].update({"a|b": {"samples": 1, "admitted": 1}})),
+        ("samples", lambda table: table.update(samples=10**30)),
         ("versions.numpy", lambda table: table["versions"].update(numpy="1\n2")),
     ],
 )

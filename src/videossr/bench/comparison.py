@@ -154,7 +154,11 @@ def _pair(first: Run, second: Run, shared: bool) -> _Pairs:
     for key in facts:
         if UNREAD in (mine[key].category, theirs[key].category):
             continue
-        if (mine[key].answer, mine[key].category) != (theirs[key].answer, theirs[key].category):
+        if (mine[key].id, mine[key].answer, mine[key].category) != (
+            theirs[key].id,
+            theirs[key].answer,
+            theirs[key].category,
+        ):
             raise DataError(
                 f"question {mine[key].id} is not the same in {first.path} and {second.path}: its answer is "
                 f"{mine[key].answer!r} ({mine[key].category}) there, "

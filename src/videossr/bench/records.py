@@ -21,7 +21,7 @@ from typing_extensions import TypedDict
 from videossr.config import parse
 from videossr.errors import DataError, NotFoundError
 from videossr.models.base import Decoding
-from videossr.storage.identifiers import Line, Sha256
+from videossr.storage.identifiers import Count, Line, Sha256
 from videossr.storage.jsonl import read_json, read_jsonl
 from videossr.storage.parsing import load_toml
 from videossr.storage.paths import AnyPath, to_path
@@ -113,8 +113,8 @@ class Prediction:
     data_source: str
     answer: str
     difficulty: Mapping[str, float | str]
-    times_ms: tuple[int, ...]
-    end_ms: int
+    times_ms: tuple[Count, ...]
+    end_ms: Count
     source: str = ""
     texts: tuple[str, ...] = ()
     finish: tuple[str, ...] = ()

@@ -123,6 +123,7 @@ def build_dataset(
         output.open(reopen=old is not None, replace_claim=replace_claim) as staging,
         BuildJournal(staging, output, spec, recipe.categories, restart=rebuild) as journal,
     ):
+        journal.check_videos(len(corpus.videos))
         excluded = find_excluded(corpus.videos, apart)
         left = (video for video in range(len(corpus.videos)) if video not in excluded)
         usable = array("I", islice(left, recipe.recipe.videos or None))

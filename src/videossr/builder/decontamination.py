@@ -9,28 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import pyarrow as pa
-
 from videossr.corpus.duplicates import NEAR_SHARE, Footage, find_twins, footage_of
 from videossr.corpus.entry import Entry
 from videossr.corpus.fingerprint import unpack
 from videossr.dataset import schema
-from videossr.dataset.schema import Row
+from videossr.dataset.schema import VIDEOS, Row
 from videossr.errors import DataError
 from videossr.sample import Rejection
 from videossr.storage.paths import AnyPath
-
-VIDEOS = pa.schema(
-    [
-        ("content", pa.string()),
-        ("pack", pa.string()),
-        ("path", pa.string()),
-        ("source_id", pa.string()),
-        ("samples", pa.int32()),
-        ("fingerprints", pa.binary()),
-    ]
-)
-"""The videos of a dataset: `videos.parquet`. `samples` counts those that show a frame of it."""
 
 
 def video_row(entry: Entry, samples: int) -> Row:
@@ -70,7 +56,7 @@ def read_footage(dataset: AnyPath) -> Iterator[Footage]:
 
     Raises NotFoundError for a path that is no complete dataset, and DataError as `footage_row`.
     """
-    for row in schema.read_rows(dataset / "videos.parquet", ["content", "source_id", "path", "fingerprints"]):
+    for row in schema.read_rows(dataset / "videos.parquet", VIDEOS):
         yield footage_row(dataset, row)
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from videossr.builder.decontamination import VIDEOS
 from videossr.builder.rejections import REJECTED, rejection_counts
 from videossr.builder.writer import finish, remove_samples, samples_name
 from videossr.dataset import gate_table, schema
@@ -21,7 +20,7 @@ from videossr.dataset.manifest import (
     Parent,
     RecipeTable,
 )
-from videossr.dataset.schema import Row
+from videossr.dataset.schema import VIDEOS, Row
 from videossr.storage.output_dir import OutputDir
 from videossr.storage.paths import AnyPath
 

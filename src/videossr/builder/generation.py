@@ -23,6 +23,7 @@ from videossr.measure import Measure, measured, rejected
 from videossr.question import Question
 from videossr.rendering import pixel_hash, render
 from videossr.sample import Rejection, Sample, VideoKey
+from videossr.storage.parsing import unpack_json
 from videossr.tasks.base import Video
 from videossr.templates import PromptTemplates
 from videossr.video.plan import fit
@@ -180,7 +181,7 @@ def pack_row(row: Row) -> bytes:
 
 def unpack_row(data: bytes) -> Row:
     """Return the row that `pack_row` was given."""
-    row: Row = json.loads(zlib.decompress(data))
+    row: Row = unpack_json(data)
     return row
 
 

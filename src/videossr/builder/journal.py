@@ -21,6 +21,8 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
+from pydantic import TypeAdapter
+
 from videossr.builder.allocation import Job, Share
 from videossr.builder.generation import Gates, GeneratedRow, RejectedDraw, unpack_row
 from videossr.builder.rejections import RejectionRecord
@@ -31,8 +33,12 @@ from videossr.errors import DataError
 from videossr.measure import rejected
 from videossr.sample import Rejection
 from videossr.storage.output_dir import OutputDir
+from videossr.storage.parsing import parse_json
 
 NAME = "journal.sqlite"
+
+_REJECTION = TypeAdapter(tuple[str, float, float])
+_COUNTS = TypeAdapter(dict[str, int])
 
 COMMIT = 1.0
 """Seconds between two commits."""
@@ -157,6 +163,8 @@ class BuildJournal:
             self._data = sqlite3.connect(f"file:{quote(str(self._path))}?vfs=unix-none", uri=True)
             self._data.execute("PRAGMA journal_mode = TRUNCATE")
             self._data.execute("PRAGMA synchronous = NORMAL")
+            if self._data.execute("SELECT 1 FROM sqlite_master WHERE type IN ('view', 'trigger')").fetchone():
+                raise self._damaged("it has views or triggers")  # which could run without end
             if not self._data.execute("SELECT 1 FROM sqlite_master").fetchone():
                 self._data.executescript(f"BEGIN; {_TABLES} COMMIT;")
             recorded = self._data.execute("SELECT json FROM spec").fetchone()
@@ -202,13 +210,19 @@ class BuildJournal:
     def gates(self) -> Iterator[tuple[int, dict[str, Rejection | None]]]:
         """Yield the videos whose gates are known, in their order, each with what rejects it from every category."""
         for video, rejects in self._rows("SELECT video, rejects FROM gates ORDER BY video"):
-            rejections = (Rejection(*reject) if reject else None for reject in json.loads(rejects))
-            yield video, dict(zip(self._categories, rejections, strict=True))
+            with self._sound_records():
+                rejections = [
+                    reject and Rejection(*_REJECTION.validate_python(reject)) for reject in parse_json(rejects)
+                ]
+                gates = dict(zip(self._categories, rejections, strict=True))
+            yield video, gates
 
     def measures(self) -> Iterator[tuple[int, Gates]]:
         """Yield the same videos, each with what the gates of every category measured."""
         for video, packed in self._rows("SELECT video, measures FROM gates ORDER BY video"):
-            yield video, dict(zip(self._categories, gate_table.unpack(packed), strict=True))
+            with self._sound_records():
+                measures = dict(zip(self._categories, gate_table.unpack(packed), strict=True))
+            yield video, measures
 
     def add_draws(self, round_number: int, results: Iterable[GeneratedRow | RejectedDraw]) -> None:
         """Record draws of a round, see `videossr.builder.allocation.Selection`."""
@@ -257,8 +271,8 @@ class BuildJournal:
     def counts_after(self, round_number: int) -> Mapping[str, int] | None:
         """Return how many samples each category had at the end of a round; None when it has not ended."""
         for (filled,) in self._rows("SELECT filled FROM rounds WHERE round = ?", (round_number,)):
-            counts: dict[str, int] = json.loads(filled)
-            return counts
+            with self._sound_records():
+                return _COUNTS.validate_python(parse_json(filled))
         return None
 
     def end_round(self, round_number: int) -> Mapping[str, int]:
@@ -275,7 +289,8 @@ class BuildJournal:
     def counts(self) -> dict[str, int]:
         """Return how many samples each category has now."""
         query = "SELECT category, count(*) FROM draws WHERE id IS NOT NULL GROUP BY category"
-        return {self._categories[category]: count for category, count in self._rows(query)}
+        with self._sound_records():
+            return {self._categories[category]: count for category, count in self._rows(query)}
 
     def rejection_records(self) -> Iterator[RejectionRecord]:
         """Yield the rejections by gates, then those of draws, each in the order of the videos."""
@@ -285,7 +300,11 @@ class BuildJournal:
             "ORDER BY video, category, attempt"
         )
         for video, category, attempt, *reject in self._rows(query):
-            yield RejectionRecord(video, self._categories[category], attempt, Rejection(*reject))
+            with self._sound_records():
+                record = RejectionRecord(
+                    video, self._categories[category], attempt, Rejection(*_REJECTION.validate_python(reject))
+                )
+            yield record
 
     def _gated_out(self) -> Iterator[RejectionRecord]:
         for video, gates in self.gates():
@@ -296,16 +315,20 @@ class BuildJournal:
     def rows(self, after: str = "") -> Iterator[Row]:
         """Return the rows of the samples whose ids follow `after`, by id."""
         query = "SELECT row FROM draws WHERE id > ? ORDER BY id"
-        return (unpack_row(row) for (row,) in self._rows(query, (bytes.fromhex(after),)))
+        for (packed,) in self._rows(query, (bytes.fromhex(after),)):
+            with self._sound_records():
+                row = unpack_row(packed)
+            yield row
 
     def uses(self, videos: int) -> Uses:
         """Count how often each of the first `videos` videos is used."""
         uses = Uses(array("I", bytes(4 * videos)), array("I", bytes(4 * videos)))
         for video, others in self._rows("SELECT video, others FROM draws NOT INDEXED WHERE id IS NOT NULL"):
-            uses.serves[video] += 1
-            uses.shown[video] += 1
-            for other in json.loads(others) if others else ():
-                uses.shown[other] += 1
+            with self._sound_records():
+                uses.serves[video] += 1
+                uses.shown[video] += 1
+                for other in parse_json(others) if others else ():
+                    uses.shown[other] += 1
         return uses
 
     def add_file(self, name: str, digest: str, last: str) -> None:
@@ -318,10 +341,27 @@ class BuildJournal:
         """Return what `add_file` recorded, by name."""
         return list(self._rows("SELECT name, hash, last FROM files ORDER BY name"))
 
+    def check_videos(self, videos: int) -> None:
+        """Raise DataError where the journal is about a video beyond the first `videos`."""
+        for table in ("gates", "draws"):
+            first, last = next(self._rows(f"SELECT min(video), max(video) FROM {table}"))
+            if first is not None and not (
+                isinstance(first, int) and isinstance(last, int) and 0 <= first <= last < videos
+            ):
+                raise self._damaged("it is about videos that the corpus does not have")
+
+    @contextlib.contextmanager
+    def _sound_records(self) -> Iterator[None]:
+        """Raise DataError that says what to do where a record has another form than this class wrote."""
+        try:
+            yield
+        except (ValueError, TypeError, LookupError, OverflowError) as error:
+            raise self._damaged(f"a record has another form ({type(error).__name__})") from error
+
     def _loaded(self, spec: str) -> dict[str, Any]:
         """Return the spec that the journal was begun with. Raises DataError when it is damaged."""
         with contextlib.suppress(ValueError, TypeError):
-            if isinstance(table := json.loads(spec), dict):
+            if isinstance(table := parse_json(spec), dict):
                 return table
         self._data.close()
         raise self._damaged("it does not say what it is of")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from videossr.builder.decontamination import VIDEOS, footage_row
+from videossr.builder.decontamination import footage_row
 from videossr.builder.derivation import parent_of, write_part
 from videossr.builder.rejections import rejection_counts
 from videossr.config import changes
@@ -29,7 +29,7 @@ from videossr.dataset.manifest import (
     corpus_place,
     read_manifest,
 )
-from videossr.dataset.schema import Row
+from videossr.dataset.schema import VIDEOS, Row
 from videossr.errors import ConfigError, DataError, OutputError
 from videossr.sample import VideoKey
 from videossr.storage.output_dir import OutputDir
@@ -195,7 +195,7 @@ def _videos(datasets: Sequence[AnyPath], *, compare: bool) -> tuple[dict[str, Ro
     sets: list[list[Footage]] = []
     for dataset in datasets:
         sets.append([])
-        for row in schema.read_rows(dataset / "videos.parquet", VIDEOS.names):
+        for row in schema.read_rows(dataset / "videos.parquet", VIDEOS):
             content = row["content"]
             if content not in videos:
                 videos[content] = row
@@ -212,7 +212,7 @@ def _gates(tables: Sequence[AnyPath]) -> Iterator[Row]:
     """Yield what the gates measured, by content; of a video and category that several tables have, from the first."""
 
     def numbered(number: int) -> Iterator[tuple[str, int, Row]]:
-        return ((row["content"], number, row) for row in schema.read_rows(tables[number], MEASURES.names))
+        return ((row["content"], number, row) for row in schema.read_rows(tables[number], MEASURES))
 
     sources = map(numbered, range(len(tables)))
     for _, members in groupby(heapq.merge(*sources, key=lambda item: item[:2]), key=lambda item: item[0]):

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from videossr.builder.decontamination import VIDEOS, read_footage
+from videossr.builder.decontamination import read_footage
 from videossr.builder.derivation import parent_of, write_part
 from videossr.corpus.duplicates import alike
 from videossr.corpus.groups import DisjointSets, choose_groups
@@ -29,7 +29,7 @@ from videossr.dataset.manifest import (
     corpus_place,
     read_manifest,
 )
-from videossr.dataset.schema import Row
+from videossr.dataset.schema import VIDEOS, Row, subset
 from videossr.errors import ConfigError
 from videossr.storage.output_dir import OutputDir, check_apart
 from videossr.storage.paths import AnyPath
@@ -62,7 +62,10 @@ def split(dataset: AnyPath, outs: tuple[AnyPath, AnyPath], count: int) -> tuple[
     if not 0 < count < manifest["samples"]:
         raise ConfigError(f"{dataset} has {manifest['samples']} samples: {count} of them leave none for one side")
     first = _first(dataset, manifest, count)
-    paths = {row["content"]: row["path"] for row in schema.read_rows(dataset / "videos.parquet", ["content", "path"])}
+    paths = {
+        row["content"]: row["path"]
+        for row in schema.read_rows(dataset / "videos.parquet", subset(VIDEOS, ["content", "path"]))
+    }
     origin = Origin(verb="split", of=[parent_of(manifest)])
     sides = [_Side(number, dataset, manifest, first, paths) for number in range(2)]
     complete = [
@@ -86,8 +89,8 @@ def split(dataset: AnyPath, outs: tuple[AnyPath, AnyPath], count: int) -> tuple[
             excluded=manifest["excluded"],
             versions=manifest["versions"],
         )
-        videos = schema.read_rows(dataset / "videos.parquet", VIDEOS.names)
-        gates = schema.read_rows(measured, MEASURES.names)
+        videos = schema.read_rows(dataset / "videos.parquet", VIDEOS)
+        gates = schema.read_rows(measured, MEASURES)
         made.append(write_part(output, spec, origin, side.rows(), videos, gates, side.left_out()))
     return made[0], made[1]
 

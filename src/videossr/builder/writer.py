@@ -11,14 +11,14 @@ import tomli_w
 
 from videossr.builder.bundle import bundle_corpus
 from videossr.builder.card import card
-from videossr.builder.decontamination import VIDEOS, video_row
+from videossr.builder.decontamination import video_row
 from videossr.builder.journal import BuildJournal
 from videossr.builder.rejections import REJECTED, RejectionRecord, reasons
 from videossr.corpus.corpus import Corpus
 from videossr.dataset import gate_table, schema
 from videossr.dataset.hashing import dataset_hash
 from videossr.dataset.manifest import BuildSpec, Manifest, is_benchmark, write_manifest
-from videossr.dataset.schema import Row
+from videossr.dataset.schema import VIDEOS, Row
 from videossr.storage.paths import AnyPath, write_text
 
 

@@ -17,7 +17,7 @@ from videossr.errors import ConfigError
 from videossr.question_set import QuestionSet, open_questions
 from videossr.report.benchmark.formats import as_json, comma_separated, markdown
 from videossr.report.benchmark.page import write_report
-from videossr.report.benchmark.table import Benchmark, gather
+from videossr.report.benchmark.table import Benchmark, check_questions, gather
 from videossr.report.recorded import recorded_place
 from videossr.report.training import figures
 from videossr.report.training.page import write_training
@@ -165,6 +165,8 @@ def opened(
             )
         except (OSError, ValueError) as error:
             sources[benchmark.hash] = f"{error}; name the questions with --questions"
-        if isinstance(missing := sources[benchmark.hash], str):
+        if not isinstance(missing := sources[benchmark.hash], str):
+            check_questions(benchmark, missing)
+        else:
             write_error(f"no frames on the page: {safe(missing, 500)}")
     return sources

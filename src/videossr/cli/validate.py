@@ -18,6 +18,7 @@ from videossr.report import gates, thresholds
 from videossr.sample import Sample
 from videossr.storage.paths import to_path
 from videossr.tasks.base import open_task
+from videossr.untrusted import one_line
 from videossr.validation.traces import probes as trace_probes
 from videossr.validation.validator import TOLERANCE, label_error, marker_errors, validate
 
@@ -70,7 +71,7 @@ def command(
             )
             traces = trace_probes(samples, progress=lambda done, total: bar.show("probes", done, total))
             for finding in chain(findings, traces if probes else ()):
-                table.add_row(VERDICTS[finding.holds], finding.name, finding.category, finding.text)
+                table.add_row(VERDICTS[finding.holds], finding.name, finding.category, one_line(finding.text))
                 tested += finding.holds is not None
                 failed += finding.holds is False
     finally:  # print the checks that were made before a damaged pack stopped the others

@@ -31,7 +31,7 @@ from videossr.errors import CorpusError, DataError
 from videossr.question import Frames
 from videossr.sample import VideoKey
 from videossr.storage import limits
-from videossr.storage.identifiers import Line, Sha256, Shard
+from videossr.storage.identifiers import Count, Line, Sha256, Shard
 from videossr.storage.parquet import read_parquet
 from videossr.storage.parsing import load_json, wrong_keys
 from videossr.storage.paths import AnyPath, is_local, reaching, to_path
@@ -49,8 +49,8 @@ _LOOKED_AT = 10_000
 class ShardTable(TypedDict):
     """A pack: how many videos it has, its size in bytes, and the hash of what is known of the videos."""
 
-    videos: int
-    bytes: int
+    videos: Count
+    bytes: Count
     hash: Sha256
 
 
@@ -59,10 +59,10 @@ class CorpusManifest(TypedDict):
 
     format: int
     plan: dict[str, Any]
-    videos: int
-    slots: list[int]
+    videos: Count
+    slots: list[Count]
     shards: dict[Shard, ShardTable]
-    rejected: dict[Line, int]
+    rejected: dict[Line, Count]
     hash: Sha256
     versions: dict[Line, Line]
 
@@ -102,7 +102,10 @@ class Corpus:
         except CorpusError:
             raise
         except ValidationError as error:
-            raise CorpusError(f"{manifest}: damaged, or of another version: see {wrong_keys(error)}") from error
+            where = wrong_keys(error)
+            raise CorpusError(
+                f"{manifest}: damaged, or of another version: see {where}; copy it again or index anew"
+            ) from error
         except ValueError as error:
             raise CorpusError(f"{manifest} is damaged ({error}): copy it again or index anew") from error
         if self.manifest["format"] != FORMAT:

@@ -153,6 +153,6 @@ def unpack(data: Packed) -> Fingerprints:
 
     Raises ValueError where they are of an older version.
     """
-    if not isinstance(data, bytes):
+    if not isinstance(data, bytes) or len(data) % (WAVES * WAVES):
         raise DataError("the fingerprints of its videos are of an older version of videossr: build it again")
     return np.frombuffer(data, np.int8).reshape(-1, WAVES, WAVES)

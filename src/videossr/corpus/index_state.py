@@ -6,18 +6,23 @@ What is kept came whole from a worker. A line or a file that a kill cut short co
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from pydantic import TypeAdapter
+
 from videossr.corpus.decode_worker import Piece
 from videossr.corpus.entry import Entry, RejectedFile, entry_json, entry_of
 from videossr.corpus.pack import PIECE
 from videossr.corpus.sources import Input
+from videossr.storage.identifiers import Sha256
 from videossr.storage.jsonl import JsonlWriter, read_jsonl
+from videossr.storage.parsing import load_json
+
+_REJECTED, _ENTRY = TypeAdapter(RejectedFile), TypeAdapter(Entry)
 
 
 class _HashedFile(NamedTuple):
@@ -26,7 +31,7 @@ class _HashedFile(NamedTuple):
     path: str
     size: int
     stamp: str
-    content: str
+    content: Sha256
 
 
 class IndexState:
@@ -75,16 +80,17 @@ class IndexState:
     def result(self, content: str) -> Entry | RejectedFile | None:
         """Return what `add_result` recorded of this content; None where it is not there, or not whole."""
         try:
-            row = json.loads((self._parts / content).read_text("utf-8"))
+            row = load_json(self._parts / content)
             if "reason" in row:
-                return RejectedFile(**row)
+                return _REJECTED.validate_python(row)
             entry = entry_of(row)
+            _ENTRY.validate_python(asdict(entry))
             digest = hashlib.sha256()
             for piece in self.pieces(content):
                 digest.update(piece)
-        except (FileNotFoundError, ValueError):
+        except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):  # the last: no record of a video
             return None
-        return entry if digest.hexdigest() == entry.pack else None
+        return entry if entry.fits_together() and digest.hexdigest() == entry.pack else None
 
     def pieces(self, content: str) -> Iterator[bytes]:
         """Yield the JPEGs of a video, one after the other, in pieces of `PIECE` bytes."""

@@ -30,7 +30,7 @@ from videossr.storage.arrow_file import HEAD, is_compressed
 from videossr.storage.identifiers import Sha256
 from videossr.storage.parquet import arrow_damage
 from videossr.storage.parsing import parse_json
-from videossr.storage.paths import AnyPath, atomic_write, is_local
+from videossr.storage.paths import AnyPath, atomic_write, check_regular, is_local
 from videossr.video.plan import MOST_FRAMES
 
 SHARDS = tuple(f"{number:02x}" for number in range(256))
@@ -112,6 +112,7 @@ class Pack:
         self.path = path
         self._last: Entry | None = None
         self._checked: set[str] = set()
+        check_regular(path)
         try:
             self._data = self._map(path) if isinstance(path, Path) else None
             self.size: int = len(self._data) if self._data is not None else path.stat().st_size

@@ -8,9 +8,9 @@
 from __future__ import annotations
 
 import operator
+import secrets
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
@@ -151,7 +151,9 @@ class VideoSSRDataset(Dataset["Item"]):
             )
         self.corpus = Corpus(named if corpus is None else corpus)
         if self.corpus.hash != self.manifest["corpus"]["hash"]:  # it has grown, or is another one
-            for row in schema.read_rows(self.path / "videos.parquet", ["content", "pack"]):
+            for row in schema.read_rows(
+                self.path / "videos.parquet", schema.subset(schema.VIDEOS, ["content", "pack"])
+            ):
                 self.corpus.entry(VideoKey(row["content"], row["pack"]))
 
     @cached_property
@@ -160,7 +162,13 @@ class VideoSSRDataset(Dataset["Item"]):
         files = [self.path / name for name in sorted(self.manifest["files"]) if name.startswith("samples-")]
         if not files:
             raise DataError(f"{self.path / NAME} names no file of samples: build it again, or copy it again")
-        return pa.concat_tables([read_parquet(file, required=schema.SCHEMA.names) for file in files])
+        table = pa.concat_tables([read_parquet(file, required=schema.SCHEMA) for file in files])
+        if table.num_rows != self.manifest["samples"]:
+            raise DataError(
+                f"{self.path} has {table.num_rows} samples, and its {NAME} states {self.manifest['samples']}: copy the "
+                "dataset again, or build it again"
+            )
+        return table
 
     @cached_property
     def hash(self) -> str:
@@ -170,14 +178,32 @@ class VideoSSRDataset(Dataset["Item"]):
 
         Raises:
             DataError: the samples were altered, or are not rendered as they were when they were hashed.
+        CorpusError: no sample can be rendered.
         """
         check_hash(self.path, self.manifest)
-        rendered = min(_MOST_RENDERED, -(-len(self) // _SAMPLES_PER_RENDERED))
-        for index in (number * len(self) // rendered for number in range(rendered)):
-            with suppress(CorpusError):  # a video that is missing or damaged fails the questions about it alone
-                if not self.repeats(index):
-                    raise DataError(self._other_pixels(index))
+        self._check_pixels()
         return self.manifest["hash"]
+
+    def _check_pixels(self) -> None:
+        """Render some samples, drawn anew each time. Raises DataError for other pixels, CorpusError if none renders.
+
+        A video that is missing or damaged fails the questions about it alone, so others are rendered then.
+        """
+        wanted = min(_MOST_RENDERED, -(-len(self) // _SAMPLES_PER_RENDERED))
+        rendered, damage = 0, None
+        for index in secrets.SystemRandom().sample(range(len(self)), len(self)):
+            try:
+                same = self.repeats(index)
+            except CorpusError as error:
+                damage = error
+                continue
+            if not same:
+                raise DataError(self._other_pixels(index))
+            rendered += 1
+            if rendered == wanted:
+                return
+        if damage is not None and not rendered:
+            raise damage
 
     def _other_pixels(self, index: int) -> str:
         """Say that a sample has other pixels than it was hashed with, and what may be the reason."""
@@ -192,7 +218,7 @@ class VideoSSRDataset(Dataset["Item"]):
         )
 
     def __len__(self) -> int:
-        return self.manifest["samples"]
+        return int(self.rows.num_rows)
 
     def __repr__(self) -> str:
         recipe, videos = self.manifest["recipe"]["name"], self.manifest["videos"]
@@ -212,7 +238,14 @@ class VideoSSRDataset(Dataset["Item"]):
 
     def sample(self, index: SupportsIndex) -> Sample:
         """Read a sample, without pixels."""
-        return schema.to_sample(self.row(index))
+        return self._sample(self.row(index))
+
+    def _sample(self, row: Row) -> Sample:
+        """Return the sample of a row. Raises DataError that names the dataset where the row is damaged."""
+        try:
+            return schema.to_sample(row)
+        except DataError as error:
+            raise DataError(f"{self.path}: {error}: copy the dataset again, or build it again") from error
 
     def question(self, index: SupportsIndex) -> Question:
         """Return the question, word for word as it was built. No frame is decoded."""
@@ -282,7 +315,7 @@ class VideoSSRDataset(Dataset["Item"]):
             return values
         _teach_torch()
         row = self.row(index)
-        sample = schema.to_sample(row)
+        sample = self._sample(row)
         truth = open_task(sample.task).truth(sample)
         return Item(_question(row), render(self.corpus, sample), sample, truth)
 
@@ -294,7 +327,7 @@ class VideoSSRDataset(Dataset["Item"]):
         """Say whether rendering gives the pixels that were hashed when the dataset was built."""
         row = self.row(index)
         stored: str = row["pixels"]
-        return pixel_hash(render(self.corpus, schema.to_sample(row))) == stored
+        return pixel_hash(render(self.corpus, self._sample(row))) == stored
 
     def find(self, sample_id: str) -> int:
         """Return the index of a sample, by its id or the start of it. Raises ValueError unless there is one."""

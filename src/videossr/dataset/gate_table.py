@@ -14,6 +14,7 @@ from videossr.dataset.schema import Row
 from videossr.errors import DataError, NotFoundError
 from videossr.measure import Measure
 from videossr.storage.parquet import read_parquet
+from videossr.storage.parsing import unpack_json
 from videossr.storage.paths import AnyPath
 
 NAME = "gates.parquet"
@@ -43,7 +44,7 @@ def pack(measures: Iterable[Iterable[Measure]]) -> bytes:
 
 def unpack(data: bytes) -> list[list[Measure]]:
     """Return the measures that `pack` was given."""
-    return [[Measure(*fields) for fields in category] for category in json.loads(zlib.decompress(data))]
+    return [[Measure(*fields) for fields in category] for category in unpack_json(data)]
 
 
 def rows(entry: Entry, gates: Mapping[str, Iterable[Measure]]) -> Iterator[Row]:
@@ -79,7 +80,7 @@ def read(dataset: AnyPath) -> pa.Table:
     """
     path = located(dataset)
     words = [field.name for field in MEASURES if field.type == pa.string()]
-    table = read_parquet(path, dictionary=words)
+    table = read_parquet(path, required=MEASURES, dictionary=words)
     if table.column_names != MEASURES.names:
         raise DataError(f"{path}: has the columns {', '.join(table.column_names)}, not {', '.join(MEASURES.names)}")
     return table.unify_dictionaries().combine_chunks()

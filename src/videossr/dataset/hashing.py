@@ -1,7 +1,8 @@
 """Compute the hash of a dataset from its contents, and refuse a dataset whose manifest states another one.
 
 Results quote the hash of a dataset, so that two with the same hash have been asked the same questions. What a manifest
-states is what somebody wrote there; `check_hash` is called before a run, an export, a report, a merge or a split.
+states is what somebody wrote there. `check_hash` is called before a run, an export, a gallery, a merge or a split, and
+where a report shows frames.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import json
 from collections.abc import Iterable, Mapping
 
 from videossr.dataset import schema
-from videossr.dataset.manifest import NAME, BuildSpec, Manifest, file_hashes, is_benchmark, read_manifest
+from videossr.dataset.manifest import NAME, BuildSpec, Manifest, altered_files, file_hashes, is_benchmark, read_manifest
 from videossr.errors import DataError
+from videossr.storage.parquet import count_rows
 from videossr.storage.paths import AnyPath
 
 FROZEN = (
@@ -74,29 +76,49 @@ def dataset_hash(dataset: AnyPath, manifest: Manifest) -> str:
     Raises:
         FileNotFoundError, DataError: a file of samples is missing or damaged.
     """
+    return _hash_of(dataset, manifest, file_hashes(dataset, _samples(manifest)))
+
+
+def _hash_of(dataset: AnyPath, manifest: Manifest, files: Mapping[str, str]) -> str:
+    """Compute the hash of a dataset whose files of samples have these hashes."""
     if is_benchmark(manifest):
         return questions_hash(schema.sample_rows(dataset, manifest["files"], [*FROZEN]))
-    return content_hash(manifest, file_hashes(dataset, _samples(manifest)))
+    return content_hash(manifest, files)
 
 
 def check_hash(dataset: AnyPath, manifest: Manifest) -> None:
-    """Raise DataError where a dataset is not what its manifest states: a file of samples, or the whole."""
-    for name, digest in file_hashes(dataset, _samples(manifest)).items():
+    """Raise DataError where a dataset is not what its manifest states: its samples, their number, or the hash."""
+    files = file_hashes(dataset, _samples(manifest))
+    for name, digest in files.items():
         if digest != manifest["files"][name]:
-            raise DataError(
-                f"{dataset / name} was altered since it was written: copy the dataset again, or build it again"
-            )
-    if (computed := dataset_hash(dataset, manifest)) != manifest["hash"]:
+            raise DataError(f"{dataset / name} was altered since it was written: {_AGAIN}")
+    rows = sum(count_rows(dataset / name) for name in files)
+    if rows != manifest["samples"]:
+        raise DataError(f"{dataset} has {rows} samples, and its {NAME} states {manifest['samples']}: {_AGAIN}")
+    if (computed := _hash_of(dataset, manifest, files)) != manifest["hash"]:
         raise DataError(
             f"{dataset} was altered since it was built: its contents have the hash {computed[:12]}, its {NAME} states "
-            f"{manifest['hash'][:12]}: copy it again, or build it again"
+            f"{manifest['hash'][:12]}: {_AGAIN}"
         )
 
 
+_AGAIN = "copy the dataset again, or build it again"
+
+
 def read_checked(dataset: AnyPath) -> Manifest:
-    """Read the manifest of a dataset whose contents have the hash that it states. Raises as `check_hash`."""
+    """Read the manifest of a dataset that others are made from or kept apart from.
+
+    Raises DataError as `check_hash`, and where `videos.parquet` was altered or lacks a video that a sample shows.
+    """
     manifest = read_manifest(dataset)
     check_hash(dataset, manifest)
+    if "videos.parquet" in altered_files(dataset, manifest):
+        raise DataError(f"{dataset / 'videos.parquet'} is missing or was altered since it was written: {_AGAIN}")
+    columns = schema.subset(schema.VIDEOS, ["content", "pack"])
+    known = {(row["content"], row["pack"]) for row in schema.read_rows(dataset / "videos.parquet", columns)}
+    for row in schema.sample_rows(dataset, manifest["files"], ["id", "sources"]):
+        if not all((source["content"], source["pack"]) in known for source in row["sources"]):
+            raise DataError(f"{dataset / 'videos.parquet'} lacks a video that sample {row['id']} shows: {_AGAIN}")
     return manifest
 
 

@@ -15,7 +15,7 @@ from typing_extensions import TypedDict
 
 from videossr.config import changes
 from videossr.errors import DataError, NotFoundError
-from videossr.storage.identifiers import CategoryName, FileName, Line, MergedName, PluginName, Sha256
+from videossr.storage.identifiers import CategoryName, Count, FileName, Line, MergedName, PluginName, Sha256
 from videossr.storage.parsing import load_json, wrong_keys
 from videossr.storage.paths import AnyPath, file_hash, reaching, to_path, write_text
 from videossr.storage.provenance import installed_versions
@@ -32,7 +32,7 @@ class CategoryTable(TypedDict):
     """A category of a recipe, every setting written out."""
 
     task: PluginName
-    count: int
+    count: Count
     config: dict[str, Any]
 
 
@@ -41,9 +41,9 @@ class RecipeTable(TypedDict):
 
     name: MergedName
     summary: str
-    max_pixels: int
+    max_pixels: Count
     benchmark: NotRequired[bool]
-    videos: NotRequired[int]
+    videos: NotRequired[Count]
     categories: dict[CategoryName, CategoryTable]
 
 
@@ -73,15 +73,15 @@ class BuildSpec(TypedDict):
 class CategoryResult(TypedDict):
     """The samples that a category got, and the videos that passed its gate; of those that serve it, if not built."""
 
-    samples: int
-    admitted: int
+    samples: Count
+    admitted: Count
 
 
 class Parent(TypedDict):
     """A dataset that samples were taken from; `corpus` is the hash of its corpus."""
 
     hash: Sha256
-    samples: int
+    samples: Count
     recipe: RecipeTable
     seed: int
     corpus: Sha256
@@ -104,11 +104,11 @@ class Manifest(BuildSpec):
     others: its recipe says what it holds, and its `seed` is that of the first of them.
     """
 
-    samples: int
-    videos: int
-    most_used: int
+    samples: Count
+    videos: Count
+    most_used: Count
     categories: dict[CategoryName, CategoryResult]
-    rejected: dict[Line, int]
+    rejected: dict[Line, Count]
     files: dict[FileName, Sha256]
     hash: Sha256
     origin: Origin | None
@@ -139,12 +139,15 @@ def corpus_path(out: AnyPath, corpus: AnyPath) -> str:
 
 
 def corpus_place(dataset: AnyPath, manifest: BuildSpec) -> AnyPath:
-    """Return where the corpus of a dataset is, from what `corpus_path` has put into its manifest."""
+    """Return where the corpus of a dataset is, from what `corpus_path` has put into its manifest. Raises DataError."""
     path = manifest["corpus"]["path"]
     if "://" in path or Path(path).is_absolute():
         return to_path(path)
     if isinstance(dataset, Path):
-        return (dataset.resolve() / path).resolve()
+        try:
+            return (dataset.resolve() / path).resolve()
+        except ValueError as error:  # a zero byte, or a surrogate that no name of a file has
+            raise DataError(f"{dataset / NAME}: damaged: {path[:80]!r} is no path of a corpus") from error
     scheme, _, rest = str(dataset).partition("://")
     host, _, folder = rest.partition("/")
     return to_path(f"{scheme}://{host}{posixpath.normpath(posixpath.join('/', folder, path))}")
@@ -218,11 +221,14 @@ def read_manifest(folder: AnyPath) -> Manifest:
         what = "is not complete; run its `videossr build` again" if folder.is_dir() else "does not exist"
         raise NotFoundError(f"{folder}: this dataset {what} (there is no {NAME})") from error
     except ValueError as error:
-        raise DataError(f"{path}: not valid JSON: {error}") from error
+        raise DataError(f"{path}: not valid JSON: {error}; copy it again, or build it again") from error
     if not isinstance(table, dict) or table.get("kind") != "dataset":
         but = ", but a corpus" if isinstance(table, dict) and "shards" in table else ""
         raise DataError(f"{folder} is not a dataset{but}, says its {NAME}")
     try:
         return TypeAdapter(Manifest).validate_python(table)
     except ValidationError as error:
-        raise DataError(f"{path}: damaged, or of another version: see {wrong_keys(error)}") from error
+        where = wrong_keys(error)
+        raise DataError(
+            f"{path}: damaged, or of another version: see {where}; copy it again, or build it again"
+        ) from error

@@ -45,6 +45,18 @@ SCHEMA = pa.schema(
 )
 """`params` is JSON; `pixels` is the fingerprint of the rendered frames; `seed` and `attempt` say how it was drawn."""
 
+VIDEOS = pa.schema(
+    [
+        ("content", pa.string()),
+        ("pack", pa.string()),
+        ("path", pa.string()),
+        ("source_id", pa.string()),
+        ("samples", pa.int32()),
+        ("fingerprints", pa.binary()),
+    ]
+)
+"""The videos of a dataset: `videos.parquet`. `samples` counts those that show a frame of it."""
+
 ROWS_PER_FILE = 10_000
 COMPRESSION = "zstd"
 
@@ -96,6 +108,11 @@ def to_sample(row: Row) -> Sample:
     return sample
 
 
+def subset(schema: pa.Schema, columns: Iterable[str]) -> pa.Schema:
+    """Return some columns of a schema, with their types."""
+    return pa.schema([schema.field(name) for name in columns])
+
+
 def tables(rows: Iterable[Mapping[str, object]], schema: pa.Schema) -> Iterator[pa.Table]:
     """Yield the rows as tables of `ROWS_PER_FILE`, the last one shorter; few rows are Python objects at any time."""
     source = iter(rows)
@@ -122,13 +139,16 @@ def write_tables(parts: Iterable[pa.Table], path: AnyPath, schema: pa.Schema) ->
             return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_file(path: AnyPath, columns: Sequence[str] | None = None) -> list[Row]:
+def read_file(path: AnyPath, columns: Sequence[str] | pa.Schema | None = None) -> list[Row]:
     """Read the rows of one file. Raises FileNotFoundError or DataError that names it."""
     return list(read_rows(path, columns))
 
 
-def read_rows(path: AnyPath, columns: Sequence[str] | None = None) -> Iterator[Row]:
-    """Yield the rows of one file, few at a time. Raises as `read_file`."""
+def read_rows(path: AnyPath, columns: Sequence[str] | pa.Schema | None = None) -> Iterator[Row]:
+    """Yield the rows of one file, few at a time: of all columns or of some, by name or with their types.
+
+    Raises as `read_file`.
+    """
     for batch in read_batches(path, _BATCH, columns):
         yield from batch.to_pylist()
 
@@ -136,4 +156,4 @@ def read_rows(path: AnyPath, columns: Sequence[str] | None = None) -> Iterator[R
 def sample_rows(dataset: AnyPath, files: Iterable[str], columns: Sequence[str] | None = None) -> Iterator[Row]:
     """Yield the samples of a dataset by their ids, few at a time; `files` are the names of all its files."""
     for name in sorted(name for name in files if name.startswith("samples-")):
-        yield from read_rows(dataset / name, columns or SCHEMA.names)
+        yield from read_rows(dataset / name, subset(SCHEMA, columns or SCHEMA.names))

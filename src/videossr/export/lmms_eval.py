@@ -17,18 +17,20 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import av
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from videossr.errors import ConfigError
+from videossr.errors import ConfigError, DataError
 from videossr.export.clips import off_ms, write_mp4
 from videossr.export.lmms_eval_task import metric_name
 from videossr.models.base import Decoding
 from videossr.question import Question
 from videossr.question_set import QuestionSet
 from videossr.storage.output_dir import OutputDir
-from videossr.storage.paths import atomic_write, write_bytes, write_text
+from videossr.storage.parsing import read_limited
+from videossr.storage.paths import write_bytes
 from videossr.tasks.base import answer_type_of
 from videossr.untrusted import one_line
 
@@ -40,7 +42,7 @@ MOST_OFF = 50.0
 def export_lmms_eval(
     questions: QuestionSet, out: Path, name: str, progress: Callable[[int], None] = lambda done: None
 ) -> Path:
-    """Write the task. An export that was stopped is completed.
+    """Write the task. An export that was stopped is completed; of one that is there, what is missing or differs.
 
     Args:
         questions: the questions; all of them must have frames at equal steps.
@@ -61,28 +63,37 @@ def export_lmms_eval(
         )
     task = out / f"{name}.yaml"
     output = OutputDir(out, VERB, "task of lmms-eval")
-    if _exported_hash(task) == questions.hash:
-        output.remove_leftovers()
-        return task
+    complete = _exported_hash(task) == questions.hash
     all_questions = [questions.question(index) for index in range(len(questions))]
     for question in all_questions:
         _check_clock(question)
     categories = _check_categories(questions)
-    with output.open({"name": name, "hash": questions.hash}):
+    with output.open({"name": name, "hash": questions.hash}, reopen=complete):
         rows = [_row(questions, index, question) for index, question in enumerate(all_questions)]
         (out / "videos").mkdir(exist_ok=True)
         for index, row in enumerate(rows):
             videos = [out / name for name in row["videos"]]
-            if not all(video.exists() for video in videos):
-                for video, clip in zip(videos, questions.clips(index), strict=True):
-                    write_mp4(video, clip)
+            if not all(video.is_file() for video in videos):
+                try:
+                    for video, clip in zip(videos, questions.clips(index), strict=True):
+                        write_mp4(video, clip)
+                except av.FFmpegError as error:
+                    raise DataError(f"question {row['id']}: its clip cannot be written as MP4: {error}") from error
             progress(index + 1)
-        with atomic_write(out / "test.parquet") as partial:
-            pq.write_table(pa.Table.from_pylist(rows), partial)
+        table = pa.BufferOutputStream()
+        pq.write_table(pa.Table.from_pylist(rows), table)
+        _write_unless_same(out / "test.parquet", table.getvalue().to_pybytes())
         for source, copy in (("export/lmms_eval_task.py", "task.py"), ("rewards.py", "rewards.py")):
-            write_bytes(out / copy, files("videossr").joinpath(source).read_bytes())
-        write_text(task, _yaml(name, out.resolve() / "test.parquet", categories, questions.hash))
+            _write_unless_same(out / copy, files("videossr").joinpath(source).read_bytes())
+        text = _yaml(name, out.resolve() / "test.parquet", categories, questions.hash)
+        _write_unless_same(task, text.encode())
     return task
+
+
+def _write_unless_same(path: Path, data: bytes) -> None:
+    """Write a file, unless it holds the same: what is in a folder already may be somebody else's."""
+    if not path.is_file() or path.read_bytes() != data:
+        write_bytes(path, data)
 
 
 def _check_clock(question: Question) -> None:
@@ -181,8 +192,7 @@ def _yaml(name: str, table: Path, categories: list[str], questions: str) -> str:
 def _exported_hash(task: Path) -> str | None:
     """Return the hash of the questions of an exported task; None where it is not complete."""
     try:
-        table = yaml.load(task.read_bytes(), _TaskLoader)
-        stated: str = table["metadata"]["videossr_hash"]
-    except (FileNotFoundError, yaml.YAMLError, TypeError, KeyError):
+        table = yaml.load(read_limited(task, "TOML_BYTES"), _TaskLoader)
+        return str(table["metadata"]["videossr_hash"])
+    except (FileNotFoundError, yaml.YAMLError, ValueError, TypeError, KeyError, RecursionError):
         return None
-    return stated

@@ -17,6 +17,7 @@ from videossr.models.openai.errors import harmless
 from videossr.question_set import QuestionSet
 from videossr.sample import JSON
 from videossr.storage.identifiers import Sha256
+from videossr.storage.parsing import read_limited
 from videossr.storage.paths import to_path
 
 NOT_ANSWERED = "not answered: the question was shown, and no complete answer was given"
@@ -103,7 +104,10 @@ def _read(target: str) -> tuple[AnswerSheet, str]:
     path = to_path(target)
     if not path.is_file():
         raise NotFoundError(f"{target} is no file: name the one that the page of `gallery --quiz` saved")
-    data = path.read_bytes().removeprefix(codecs.BOM_UTF8)  # some editors write this mark
+    try:
+        data = read_limited(path, "JSON_BYTES").removeprefix(codecs.BOM_UTF8)  # some editors write this mark
+    except ValueError as error:
+        raise DataError(f"{target} is no file of answers: {error}") from error
     try:
         sheet = TypeAdapter(AnswerSheet).validate_json(data)
     except ValidationError as error:

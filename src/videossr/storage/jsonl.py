@@ -19,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from videossr.errors import DataError
 from videossr.storage.parsing import parse_json, read_limited
-from videossr.storage.paths import AnyPath, own_file, write_bytes
+from videossr.storage.paths import AnyPath, check_regular, own_file, write_bytes
 
 T = TypeVar("T")
 
@@ -134,6 +134,7 @@ def read_jsonl(
     """
     if not path.exists():
         return
+    check_regular(path)
     adapter = TypeAdapter(kind)
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):

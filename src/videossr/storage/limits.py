@@ -41,6 +41,9 @@ ROW_FRAMES = _limit("ROW_FRAMES", 2**13)
 VIDEO_FRAMES = _limit("VIDEO_FRAMES", 2**22)
 """Frames of one video file: 46 hours at 25 a second."""
 
+ROWS_BYTES = _limit("ROWS_BYTES", 2**30)
+"""Size of a file of published rows in JSON. The paper's rows have 100 MB."""
+
 TABLE_BYTES = _limit("TABLE_BYTES", 2**28)
 """Bytes of a decoded Parquet file, and beyond them `TABLE_RATIO` bytes for each of the file's own."""
 

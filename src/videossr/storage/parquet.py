@@ -16,20 +16,22 @@ import pyarrow.parquet as pq
 
 from videossr.errors import DataError
 from videossr.storage import limits
-from videossr.storage.paths import AnyPath, is_local
+from videossr.storage.paths import AnyPath, check_regular, is_local
 
 
-def read_parquet(path: AnyPath, *, required: Sequence[str] = (), dictionary: Sequence[str] = ()) -> pa.Table:
+def read_parquet(
+    path: AnyPath, *, required: Sequence[str] | pa.Schema = (), dictionary: Sequence[str] = ()
+) -> pa.Table:
     """Read a whole file; a local one is mapped into memory.
 
     Args:
         path: of the file.
-        required: columns that it must have.
+        required: columns that it must have, by name, or with their types.
         dictionary: columns that are read dictionary-encoded.
 
     Raises:
         FileNotFoundError: there is no such file.
-        DataError: it is no Parquet file, damaged, or lacks a column.
+        DataError: it is no Parquet file, damaged, or lacks a column or has it with another type.
     """
     with _opened(path, required, dictionary) as source:
         table = source.read(use_threads=is_local(path))
@@ -37,22 +39,40 @@ def read_parquet(path: AnyPath, *, required: Sequence[str] = (), dictionary: Seq
         return table
 
 
-def read_batches(path: AnyPath, rows: int, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """Yield at most `rows` rows at a time, of all columns or of some. Raises as `read_parquet`."""
-    with _opened(path, columns or (), columns=columns) as source:
+def read_batches(
+    path: AnyPath, rows: int, columns: Sequence[str] | pa.Schema | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Yield at most `rows` rows at a time, of all columns or of some, by name or with their types.
+
+    Raises as `read_parquet`.
+    """
+    required = () if columns is None else columns
+    columns = columns.names if isinstance(columns, pa.Schema) else columns
+    with _opened(path, required, columns=columns) as source:
         for batch in source.iter_batches(rows, columns=columns, use_threads=is_local(path)):
             batch.validate(full=True)
             yield batch
 
 
+def count_rows(path: AnyPath) -> int:
+    """Return the number of rows of a file. Raises as `read_parquet`."""
+    with _opened(path, (), columns=()) as source:
+        rows: int = source.metadata.num_rows
+        return rows
+
+
 @contextmanager
 def _opened(
-    path: AnyPath, required: Sequence[str], dictionary: Sequence[str] = (), columns: Sequence[str] | None = None
+    path: AnyPath,
+    required: Sequence[str] | pa.Schema,
+    dictionary: Sequence[str] = (),
+    columns: Sequence[str] | None = None,
 ) -> Iterator[pq.ParquetFile]:
     """Open a file of which all columns will be read, or some. Arrow's threads must not read a remote one.
 
     It is a Python object to them.
     """
+    check_regular(path)
     with ExitStack() as stack:
         with arrow_damage(lambda what: DataError(f"{path}: not a Parquet file: {what}; {_AGAIN}")):
             file = path if is_local(path) else stack.enter_context(path.open("rb"))
@@ -67,11 +87,33 @@ def _opened(
             except KeyError as error:
                 raise DataError(f"{path} has no column {error}") from error
             present = source.schema_arrow.names
-        if absent := [name for name in required if name.partition(".")[0] not in present]:
+        names = required.names if isinstance(required, pa.Schema) else required
+        if absent := [name for name in names if name.partition(".")[0] not in present]:
             raise DataError(f"{path} has no column {', '.join(absent)}; it has {', '.join(present)}")
+        for field in required if isinstance(required, pa.Schema) else ():
+            if not _alike(stored := source.schema_arrow.field(field.name).type, field.type):
+                raise DataError(
+                    f"{path}: the column {field.name} has values of {stored}, not of {field.type}; {_AGAIN}"
+                )
         with arrow_damage(lambda what: DataError(f"{path}: damaged: {what}; {_AGAIN}")):
             _check_size(source, path, size, opened, columns)
             yield source
+
+
+def _alike(stored: pa.DataType, wanted: pa.DataType) -> bool:
+    """Tell whether two types have the same values in Python, whatever their encoding and the size of their offsets."""
+    if pa.types.is_dictionary(stored):
+        return _alike(stored.value_type, wanted)
+    if pa.types.is_struct(wanted) and pa.types.is_struct(stored):
+        names = [field.name for field in wanted]
+        return [field.name for field in stored] == names and all(
+            _alike(stored.field(name).type, wanted.field(name).type) for name in names
+        )
+    for is_kind in ((pa.types.is_list, pa.types.is_large_list), (pa.types.is_string, pa.types.is_large_string)):
+        if any(kind(wanted) for kind in is_kind):
+            same = any(kind(stored) for kind in is_kind)
+            return same and (not pa.types.is_list(wanted) or _alike(stored.value_type, wanted.value_type))
+    return bool(stored == wanted)
 
 
 _AGAIN = "build it again, or copy it again"
@@ -87,11 +129,11 @@ def arrow_damage(named: Callable[[str], DataError]) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, UnicodeDecodeError) as error:
-        raise named(str(error)) from error
+        raise named(str(error).rstrip(".")) from error
     except OSError as error:
         if type(error) is not OSError or error.errno is not None:
             raise
-        raise named(str(error)) from error
+        raise named(str(error).rstrip(".")) from error
 
 
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8, "BYTE_ARRAY": 4}

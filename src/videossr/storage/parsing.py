@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+import zlib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -16,7 +17,7 @@ from pydantic import ValidationError
 from videossr.errors import ConfigError, NotFoundError
 from videossr.registry import suggest
 from videossr.storage import limits
-from videossr.storage.paths import AnyPath
+from videossr.storage.paths import AnyPath, check_regular
 from videossr.untrusted import one_line
 
 T = TypeVar("T")
@@ -39,6 +40,7 @@ def read_limited(path: AnyPath, name: str) -> bytes:
         ValueError: it is longer; no more than that was read. The error does not name the file.
     """
     most: int = getattr(limits, name)
+    check_regular(path)
     with path.open("rb") as file:
         data: bytes = file.read(most + 1)
     if len(data) > most:
@@ -49,6 +51,17 @@ def read_limited(path: AnyPath, name: str) -> bytes:
 def parse_json(text: str | bytes) -> Any:
     """Parse JSON. Raises ValueError where it is damaged or nested too deeply."""
     return _parse(json.loads, text)
+
+
+def unpack_json(data: bytes) -> Any:
+    """Parse JSON that zlib has compressed. Raises ValueError as `parse_json`, and beyond `limits.JSON_BYTES`."""
+    try:
+        text = zlib.decompressobj().decompress(data, limits.JSON_BYTES + 1)
+    except zlib.error as error:
+        raise ValueError(str(error)) from error
+    if len(text) > limits.JSON_BYTES:
+        raise ValueError(limits.exceeds("bytes or more", len(text), "JSON_BYTES"))
+    return parse_json(text)
 
 
 def load_json(path: AnyPath) -> Any:

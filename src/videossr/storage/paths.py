@@ -24,7 +24,7 @@ from typing_extensions import TypeIs
 from upath import UPath
 from upath.registry import available_implementations
 
-from videossr.errors import ConfigError, MissingExtraError, OutputError, ServerError
+from videossr.errors import ConfigError, DataError, MissingExtraError, OutputError, ServerError
 from videossr.untrusted import one_line
 
 AnyPath: TypeAlias = Path | UPath
@@ -208,10 +208,17 @@ def size_and_stamp(path: AnyPath, facts: Mapping[str, Any] | None = None) -> tup
 def file_hash(path: AnyPath) -> str:
     """Return the SHA-256 of a file in hex, which is read piece by piece. Raises OSError."""
     digest = hashlib.sha256()
+    check_regular(path)
     with reaching(path), path.open("rb") as file:
         while piece := file.read(_PIECE):
             digest.update(piece)
     return digest.hexdigest()
+
+
+def check_regular(path: AnyPath) -> None:
+    """Raise DataError where a local path is a pipe or a device, from which reading could wait for ever."""
+    if isinstance(path, Path) and path.exists() and not (path.is_file() or path.is_dir()):
+        raise DataError(f"{path} is no ordinary file, but a pipe or a device: remove it")
 
 
 _FULL = frozenset([errno.ENOSPC, errno.EDQUOT, errno.EFBIG])

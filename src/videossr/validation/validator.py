@@ -119,7 +119,7 @@ def _corpus(dataset: VideoSSRDataset) -> Check:
 
 def _carried(dataset: VideoSSRDataset) -> Check:
     """Check that the JPEGs of every video are those that were indexed."""
-    rows = schema.read_rows(dataset.path / "videos.parquet", ["content", "pack"])
+    rows = schema.read_rows(dataset.path / "videos.parquet", schema.subset(schema.VIDEOS, ["content", "pack"]))
     keys = [VideoKey(row["content"], row["pack"]) for row in rows]
     for key in keys:
         try:

@@ -22,7 +22,7 @@ from videossr.errors import DataError, NotFoundError
 from videossr.question import VIDEO
 from videossr.storage import limits
 from videossr.storage.parquet import read_parquet
-from videossr.storage.paths import AnyPath, file_hash, is_local
+from videossr.storage.paths import AnyPath, check_regular, file_hash, is_local
 
 SUFFIXES = (".parquet", ".jsonl", ".json")
 _LONGEST = 200
@@ -155,6 +155,9 @@ def _files_of(path: AnyPath) -> list[AnyPath]:
 def _read(file: AnyPath) -> Sequence[object]:
     """Read the rows of a file; those of JSONL are its lines. Raises DataError."""
     rows: Sequence[object]
+    if file.suffix != ".parquet" and (size := file.stat().st_size) > limits.ROWS_BYTES:
+        raise DataError(f"{file}: {limits.exceeds('bytes', size, 'ROWS_BYTES')}")
+    check_regular(file)
     if file.suffix == ".parquet":
         rows = _Parquet(read_parquet(file, required=_NEEDED))
     elif file.suffix == ".jsonl":
@@ -188,6 +191,10 @@ def _checked(where: str, raw: object) -> PublishedRow:
     if raw.get("images"):
         raise DataError(f"{where}: it shows images; only videos can be shown")
     system, prompt = _turns(where, raw["prompt"])
+    try:
+        f"{system}{prompt}{answer}{source}".encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"{where}: its texts hold half a character (a lone surrogate)") from error
     videos = raw["videos"]
     if not isinstance(videos, Sequence) or isinstance(videos, str | bytes):
         raise DataError(f"{where}: videos is {_short(videos)}, not a list")

@@ -16,6 +16,7 @@ from videossr.bench.records import UNREAD, Run
 from videossr.bench.scoring import CategoryScore, Denominator, Estimate, Scoreboard, interval_basis, score
 from videossr.bench.viubench import CATEGORIES, published, rank
 from videossr.errors import DataError
+from videossr.question_set import QuestionSet
 from videossr.report.benchmark.answers import Answers, by_category
 from videossr.rewards import is_scored
 from videossr.tasks.base import answer_type_of
@@ -181,19 +182,34 @@ def short(category: str) -> str:
 
 
 def _check_same_questions(runs: Sequence[Run]) -> None:
-    """Raise DataError where runs that state one hash have other gold answers or categories for a question."""
-    stated: dict[int, tuple[tuple[str, str, str], Run]] = {}
+    """Raise DataError where runs that state one hash differ in a question: its id, gold answer, category or source."""
+    stated: dict[int, tuple[tuple[str, ...], Run]] = {}
     for run in runs:
         for prediction in run.predictions:
             if prediction.category == UNREAD:
                 continue
-            question = prediction.id, prediction.answer, prediction.category
+            question = prediction.id, prediction.answer, prediction.category, prediction.data_source
             known, first = stated.setdefault(prediction.index, (question, run))
             if known != question:
                 raise DataError(
-                    f"{run.path} states the hash of the questions of {first.path}, but question {prediction.index} "
-                    f"differs: {one_line(str(question), 200)} there, {one_line(str(known), 200)} here; one of them was "
-                    "altered: leave it out"
+                    f"{run.path} and {first.path} state the same questions, but one of the two was altered: question "
+                    f"{prediction.index} is {one_line(str(question), 200)} in {run.path}, and "
+                    f"{one_line(str(known), 200)} in {first.path}; leave the altered one out"
+                )
+
+
+def check_questions(benchmark: Benchmark, questions: QuestionSet) -> None:
+    """Raise DataError where a run has another gold answer than the question that it is about."""
+    for scored in benchmark.runs:
+        for prediction in scored.run.predictions:
+            if prediction.category == UNREAD:
+                continue
+            question = questions.question(prediction.index)
+            if (question.id, question.answer) != (prediction.id, prediction.answer):
+                raise DataError(
+                    f"{scored.run.path} was altered: question {prediction.index} of {questions.path} is {question.id} "
+                    f"with the answer {one_line(question.answer, 80)}, not {one_line(prediction.id, 80)} with the "
+                    f"answer {one_line(prediction.answer, 80)}; leave this run out"
                 )
 
 

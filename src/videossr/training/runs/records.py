@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from videossr.config import parse
 from videossr.errors import DataError, NotFoundError
-from videossr.storage.identifiers import Line, Sha256
+from videossr.storage.identifiers import Count, Line, Number, Sha256
 from videossr.storage.jsonl import read_json, read_jsonl
 from videossr.storage.parsing import load_toml
 from videossr.storage.paths import AnyPath, to_path
@@ -59,17 +59,17 @@ class Rollouts:
         entropy: of the next token, in nats.
     """
 
-    groups: int
-    smooth: float
-    strict: float
-    parsed: float
-    zero_variance: float
-    noise: float
-    distinct: float
-    tokens: float
-    truncated: float
-    kl: float
-    entropy: float
+    groups: Count
+    smooth: Number
+    strict: Number
+    parsed: Number
+    zero_variance: Number
+    noise: Number
+    distinct: Number
+    tokens: Number
+    truncated: Number
+    kl: Number
+    entropy: Number
 
 
 class SkipReason(StrEnum):
@@ -105,21 +105,21 @@ class Step:
         tasks, categories: the same by task and by category.
     """
 
-    step: int
-    batches: int
-    epoch: float
-    loss: float
-    lr: float
-    grad_norm: float
-    changed: float
+    step: Count
+    batches: Count
+    epoch: Number
+    loss: Number
+    lr: Number
+    grad_norm: Number
+    changed: Number
     skipped: str = ""
-    failed: int = 0
-    gap: float = 0.0
-    seconds: Mapping[str, float] = field(default_factory=dict)
-    wall: float = 0.0
-    prompts_per_second: float = 0.0
-    mfu: float | None = None
-    memory_gib: float = 0.0
+    failed: Count = 0
+    gap: Number = 0.0
+    seconds: Mapping[str, Number] = field(default_factory=dict)
+    wall: Number = 0.0
+    prompts_per_second: Number = 0.0
+    mfu: Number | None = None
+    memory_gib: Number = 0.0
     all: Rollouts | None = None
     tasks: Mapping[str, Rollouts] = field(default_factory=dict)
     categories: Mapping[str, Rollouts] = field(default_factory=dict)
@@ -136,16 +136,16 @@ class ShownSample:
         slots: for each clip, when each of its frames in the picture begins and ends, in milliseconds.
     """
 
-    step: int
-    index: int
+    step: Count
+    index: Count
     category: str
     prompt: str
     gold: str
     texts: tuple[str, ...]
-    rewards: tuple[float, ...]
-    advantages: tuple[float, ...]
+    rewards: tuple[Number, ...]
+    advantages: tuple[Number, ...]
     frames: str = ""
-    slots: tuple[tuple[tuple[int, int], ...], ...] = ()
+    slots: tuple[tuple[tuple[Count, Count], ...], ...] = ()
 
     def __post_init__(self) -> None:
         if not len(self.texts) == len(self.rewards) == len(self.advantages):
@@ -157,8 +157,8 @@ class ShownSample:
 class Failure:
     """A question that could not be shown to the model."""
 
-    step: int
-    index: int
+    step: Count
+    index: Count
     error: str
 
 

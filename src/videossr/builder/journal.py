@@ -345,9 +345,7 @@ class BuildJournal:
         """Raise DataError where the journal is about a video beyond the first `videos`."""
         for table in ("gates", "draws"):
             first, last = next(self._rows(f"SELECT min(video), max(video) FROM {table}"))
-            if first is not None and not (
-                isinstance(first, int) and isinstance(last, int) and 0 <= first <= last < videos
-            ):
+            if first is not None and not all(isinstance(at, int) and 0 <= at < videos for at in (first, last)):
                 raise self._damaged("it is about videos that the corpus does not have")
 
     @contextlib.contextmanager

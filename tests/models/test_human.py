@@ -14,6 +14,7 @@ from videossr.dataset.dataset import VideoSSRDataset
 from videossr.models.base import Decoding, ModelSpec, model_spec
 from videossr.models.baselines import NoSettings
 from videossr.models.human import NOT_ANSWERED, Human
+from videossr.storage import limits
 
 
 @pytest.fixture
@@ -81,6 +82,15 @@ def test_human_model_refuses_several_answers_to_a_question(built: VideoSSRDatase
     file = write_answers(built, tmp_path / "answers.json", {0})
     with pytest.raises(ValueError, match="answered each question once"):
         evaluate(built, make_spec(file), tmp_path / "run", decoding=Decoding(n=4))
+
+
+def test_human_model_refuses_a_file_beyond_the_limit(
+    built: VideoSSRDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write_answers(built, tmp_path / "answers.json", {0})
+    monkeypatch.setattr(limits, "JSON_BYTES", 10)
+    with pytest.raises(ValueError, match=rf"^{file} is no file of answers: .*VIDEOSSR_JSON_BYTES"):
+        evaluate(built, make_spec(file), tmp_path / "run")
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from videossr.report.benchmark.difference import baselines
 from videossr.report.benchmark.examples import chosen, examples_of
 from videossr.report.benchmark.formats import as_json, comma_separated, markdown
 from videossr.report.benchmark.page import write_report
-from videossr.report.benchmark.table import EMPTY, PUBLISHED, gather, short
+from videossr.report.benchmark.table import EMPTY, PUBLISHED, check_questions, gather, short
 from videossr.untrusted import plain_text
 
 TIMES = tuple(range(0, 10_000, 500))
@@ -280,6 +280,17 @@ def test_gather_refuses_runs_with_other_answers_under_one_hash(runs: dict[str, R
         DataError, match=rf"^{tmp_path}/altered and .* one of the two was altered: question {first.index} is"
     ):
         gather([runs["chance"], altered])
+
+
+def test_check_questions_names_a_run_with_other_answers(runs: dict[str, Run], dataset: Path, tmp_path: Path) -> None:
+    questions = open_questions(dataset)
+    first, *rest = runs["chance"].predictions
+    altered = copy_run_with(
+        Path(str(runs["chance"].path)), tmp_path / "altered", [replace(first, answer=first.answer[::-1]), *rest]
+    )
+    check_questions(gather([runs["chance"]])[0], questions)
+    with pytest.raises(DataError, match=rf"^{tmp_path}/altered was altered: question {first.index} of {dataset} is"):
+        check_questions(gather([altered])[0], questions)
 
 
 def test_gather_notes_unfinished_runs_and_labels(runs: dict[str, Run]) -> None:

@@ -34,6 +34,7 @@ INJECTED = HASH[:-1] + "\ndoc_to_text: !function os.system"
         ("PluginName", ["grounding", "my.task"], ["", "a/b", "a b", "a\n"]),
         ("FileName", ["samples-00000.parquet", "config.toml"], ["", "..", ".", ".x", "a/b", "a\\b", "a\n", "a b"]),
         ("Count", [0, 10**15], [-1, 10**15 + 1, 10**400, 1.5, "x", None]),
+        ("Number", [0.0, -1e100, float("inf")], [1e101, -1e308, "x", None]),
         ("Line", ["", "4.11.0.86, 5.0", "1.0 (git)"], ["a\nb", "\x1b[2J", "\u2028", "x" * 201]),
     ],
 )
@@ -93,6 +94,16 @@ def test_manifests_of_corpora_are_checked(
     with pytest.raises(DataError) as error:
         Corpus(copy)
     assert str(error.value).startswith(f"{copy}/manifest.json: damaged, or of another version: see {key}")
+
+
+@pytest.mark.parametrize("change", [{"end_ms": 10**23}, {"times_ms": [0, 10**20]}, {"end_ms": -1}])
+def test_times_of_predictions_are_checked(dataset: Path, tmp_path: Path, change: dict[str, Any]) -> None:
+    evaluate(VideoSSRDataset(dataset), "constant", tmp_path / "run")
+    path = tmp_path / "run/predictions.jsonl"
+    first, *rest = path.read_text().splitlines()
+    path.write_text("\n".join([json.dumps({**json.loads(first), **change}), *rest, ""]))
+    with pytest.raises(DataError, match=rf"^{path}:1: no prediction: "):
+        read_run(tmp_path / "run")
 
 
 def test_settings_and_manifests_of_runs_are_checked(dataset: Path, tmp_path: Path) -> None:

@@ -116,8 +116,8 @@ def build_dataset(
     if old is not None and (current := current_manifest(old, spec, output, corpus, rebuild=rebuild)):
         output.remove_leftovers()
         return current
-    corpus.check_hash()
     _check_plan(recipe, corpus)
+    corpus.check_hash()
     replace_claim = rebuild and (old is not None or recognized(output) is not None)
     with (
         output.open(reopen=old is not None, replace_claim=replace_claim) as staging,

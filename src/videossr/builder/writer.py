@@ -84,7 +84,7 @@ def finish(out: AnyPath, made: Manifest) -> Manifest:
         write_text(out / name, text)
         made["files"][name] = hashlib.sha256(text.encode()).hexdigest()
     made["files"] = dict(sorted(made["files"].items()))
-    made["hash"] = dataset_hash(out, made)
+    made["hash"] = dataset_hash(out, made, made["files"])
     write_text(out / "README.md", card(made))
     write_manifest(out, made)
     return made

@@ -165,8 +165,8 @@ def opened(
             )
         except (OSError, ValueError) as error:
             sources[benchmark.hash] = f"{error}; name the questions with --questions"
-        if not isinstance(missing := sources[benchmark.hash], str):
-            check_questions(benchmark, missing)
+        if not isinstance(found := sources[benchmark.hash], str):
+            check_questions(benchmark, found)
         else:
-            write_error(f"no frames on the page: {safe(missing, 500)}")
+            write_error(f"no frames on the page: {safe(found, 500)}")
     return sources

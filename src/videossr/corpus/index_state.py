@@ -88,7 +88,7 @@ class IndexState:
             digest = hashlib.sha256()
             for piece in self.pieces(content):
                 digest.update(piece)
-        except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):  # the last: no record of a video
+        except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):  # JSON of another form, too
             return None
         return entry if entry.fits_together() and digest.hexdigest() == entry.pack else None
 

@@ -21,7 +21,7 @@ from typing_extensions import TypedDict
 from videossr.clock import Clock
 from videossr.corpus.corpus import Corpus
 from videossr.dataset import schema
-from videossr.dataset.hashing import check_hash
+from videossr.dataset.hashing import check_count, check_hash
 from videossr.dataset.manifest import LIBRARIES, NAME, corpus_place, read_manifest
 from videossr.dataset.schema import Row
 from videossr.errors import CorpusError, DataError
@@ -159,15 +159,11 @@ class VideoSSRDataset(Dataset["Item"]):
     @cached_property
     def rows(self) -> pa.Table:
         """All rows, in the order of the files; local ones are memory-mapped."""
-        files = [self.path / name for name in sorted(self.manifest["files"]) if name.startswith("samples-")]
+        files = [self.path / name for name in schema.sample_files(self.manifest["files"])]
         if not files:
             raise DataError(f"{self.path / NAME} names no file of samples: build it again, or copy it again")
         table = pa.concat_tables([read_parquet(file, required=schema.SCHEMA) for file in files])
-        if table.num_rows != self.manifest["samples"]:
-            raise DataError(
-                f"{self.path} has {table.num_rows} samples, and its {NAME} states {self.manifest['samples']}: copy the "
-                "dataset again, or build it again"
-            )
+        check_count(self.path, self.manifest, table.num_rows)
         return table
 
     @cached_property
@@ -178,7 +174,7 @@ class VideoSSRDataset(Dataset["Item"]):
 
         Raises:
             DataError: the samples were altered, or are not rendered as they were when they were hashed.
-        CorpusError: no sample can be rendered.
+            CorpusError: no sample can be rendered.
         """
         check_hash(self.path, self.manifest)
         self._check_pixels()

@@ -12,10 +12,10 @@ import json
 from collections.abc import Iterable, Mapping
 
 from videossr.dataset import schema
-from videossr.dataset.manifest import NAME, BuildSpec, Manifest, altered_files, file_hashes, is_benchmark, read_manifest
+from videossr.dataset.manifest import NAME, BuildSpec, Manifest, file_hashes, is_benchmark, read_manifest
 from videossr.errors import DataError
 from videossr.storage.parquet import count_rows
-from videossr.storage.paths import AnyPath
+from videossr.storage.paths import AnyPath, file_hash
 
 FROZEN = (
     "id", "task", "category", "data_source", "system", "prompt", "answer", "sources", "slots", "times_ms", "end_ms",
@@ -63,12 +63,13 @@ def content_hash(made: Manifest, files: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def dataset_hash(dataset: AnyPath, manifest: Manifest) -> str:
+def dataset_hash(dataset: AnyPath, manifest: Manifest, files: Mapping[str, str] | None = None) -> str:
     """Compute the hash of a dataset from its files of samples: `questions_hash` of a benchmark, else `content_hash`.
 
     Args:
         dataset: its folder.
         manifest: its manifest, whose `hash` is not read.
+        files: SHA-256 of its files of samples by name, and maybe of others, where they have been computed already.
 
     Returns:
         SHA-256 in hex.
@@ -76,26 +77,27 @@ def dataset_hash(dataset: AnyPath, manifest: Manifest) -> str:
     Raises:
         FileNotFoundError, DataError: a file of samples is missing or damaged.
     """
-    return _hash_of(dataset, manifest, file_hashes(dataset, _samples(manifest)))
-
-
-def _hash_of(dataset: AnyPath, manifest: Manifest, files: Mapping[str, str]) -> str:
-    """Compute the hash of a dataset whose files of samples have these hashes."""
     if is_benchmark(manifest):
         return questions_hash(schema.sample_rows(dataset, manifest["files"], [*FROZEN]))
+    if files is None:
+        files = file_hashes(dataset, schema.sample_files(manifest["files"]))
     return content_hash(manifest, files)
+
+
+def check_count(dataset: AnyPath, manifest: Manifest, rows: int) -> None:
+    """Raise DataError where a dataset has another number of samples than its manifest states."""
+    if rows != manifest["samples"]:
+        raise DataError(f"{dataset} has {rows} samples, and its {NAME} states {manifest['samples']}: {_AGAIN}")
 
 
 def check_hash(dataset: AnyPath, manifest: Manifest) -> None:
     """Raise DataError where a dataset is not what its manifest states: its samples, their number, or the hash."""
-    files = file_hashes(dataset, _samples(manifest))
+    files = file_hashes(dataset, schema.sample_files(manifest["files"]))
     for name, digest in files.items():
         if digest != manifest["files"][name]:
             raise DataError(f"{dataset / name} was altered since it was written: {_AGAIN}")
-    rows = sum(count_rows(dataset / name) for name in files)
-    if rows != manifest["samples"]:
-        raise DataError(f"{dataset} has {rows} samples, and its {NAME} states {manifest['samples']}: {_AGAIN}")
-    if (computed := _hash_of(dataset, manifest, files)) != manifest["hash"]:
+    check_count(dataset, manifest, sum(count_rows(dataset / name) for name in files))
+    if (computed := dataset_hash(dataset, manifest, files)) != manifest["hash"]:
         raise DataError(
             f"{dataset} was altered since it was built: its contents have the hash {computed[:12]}, its {NAME} states "
             f"{manifest['hash'][:12]}: {_AGAIN}"
@@ -112,15 +114,12 @@ def read_checked(dataset: AnyPath) -> Manifest:
     """
     manifest = read_manifest(dataset)
     check_hash(dataset, manifest)
-    if "videos.parquet" in altered_files(dataset, manifest):
-        raise DataError(f"{dataset / 'videos.parquet'} is missing or was altered since it was written: {_AGAIN}")
+    path = dataset / "videos.parquet"
+    if not path.is_file() or file_hash(path) != manifest["files"].get(path.name):
+        raise DataError(f"{path} is missing or was altered since it was written: {_AGAIN}")
     columns = schema.subset(schema.VIDEOS, ["content", "pack"])
-    known = {(row["content"], row["pack"]) for row in schema.read_rows(dataset / "videos.parquet", columns)}
+    known = {(row["content"], row["pack"]) for row in schema.read_rows(path, columns)}
     for row in schema.sample_rows(dataset, manifest["files"], ["id", "sources"]):
         if not all((source["content"], source["pack"]) in known for source in row["sources"]):
-            raise DataError(f"{dataset / 'videos.parquet'} lacks a video that sample {row['id']} shows: {_AGAIN}")
+            raise DataError(f"{path} lacks a video that sample {row['id']} shows: {_AGAIN}")
     return manifest
-
-
-def _samples(manifest: Manifest) -> list[str]:
-    return [name for name in manifest["files"] if name.startswith("samples-")]

@@ -153,7 +153,12 @@ def read_rows(path: AnyPath, columns: Sequence[str] | pa.Schema | None = None) -
         yield from batch.to_pylist()
 
 
+def sample_files(files: Iterable[str]) -> list[str]:
+    """Return the names of the files of samples among all files of a dataset, in their order."""
+    return sorted(name for name in files if name.startswith("samples-"))
+
+
 def sample_rows(dataset: AnyPath, files: Iterable[str], columns: Sequence[str] | None = None) -> Iterator[Row]:
     """Yield the samples of a dataset by their ids, few at a time; `files` are the names of all its files."""
-    for name in sorted(name for name in files if name.startswith("samples-")):
+    for name in sample_files(files):
         yield from read_rows(dataset / name, subset(SCHEMA, columns or SCHEMA.names))

@@ -13,7 +13,7 @@ SIDES := $(basename $(notdir $(wildcard requirements/side/*.in)))
 
 demo: $(VENV)/.installed
 	@test -d "$(or $(VIDEOS),.)" || { echo "VIDEOS=$(VIDEOS) is not a folder"; exit 2; }
-	rm -rf demo/corpus demo/dataset demo/gallery.html demo/viubench demo/tiny demo/runs demo/report.html demo/nano
+	rm -rf demo/corpus demo/dataset demo/gallery.html demo/viubench demo/tiny demo/charades demo/frames demo/runs demo/report.html demo/nano
 	$(if $(VIDEOS),,$(BIN)/python examples/demo_videos.py demo/videos)
 	$(BIN)/videossr index "$(or $(VIDEOS),demo/videos)" --out demo/corpus
 	$(BIN)/videossr build smoke --corpus demo/corpus --out demo/dataset
@@ -25,6 +25,8 @@ demo: $(VENV)/.installed
 	$(BIN)/videossr bench run demo/viubench --model constant --out demo/runs/constant
 	$(BIN)/videossr bench run demo/viubench --model hf:demo/tiny --out demo/runs/tiny
 	$(BIN)/videossr bench probe demo/dataset --model hf:demo/tiny --out demo/runs/probe
+	$(BIN)/python examples/demo_benchmark.py "$(or $(VIDEOS),demo/videos)" demo/charades
+	$(if $(VIDEOS),,$(BIN)/videossr bench run charades --data demo/charades --model hf:demo/tiny --frames 8,16 --cache demo/frames --out demo/runs/public)
 	$(BIN)/videossr report demo/runs/chance demo/runs/constant demo/runs/tiny --out demo/report.html
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/nano/nano.sh demo/nano quick
 	@echo "Now open demo/gallery.html, demo/report.html, demo/nano/train.html and demo/nano/held.html in a browser."

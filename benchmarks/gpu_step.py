@@ -31,7 +31,7 @@ from videossr.engine.kv_cache import cache_arguments
 from videossr.engine.model import base_model, context_length, use_linear_patches
 from videossr.engine.shared_prefix import ATTENTION, SharedPrefix, answer_scores, can_share
 from videossr.models.tiny import make_tiny
-from videossr.question import Clip, Question, Truth
+from videossr.question import Clip, Gold, Question, Truth
 from videossr.storage.paths import AnyPath, to_path
 from videossr.templates import load_templates
 from videossr.training.config import TrainConfig, load_config
@@ -131,6 +131,9 @@ class Noise:
 
     def question(self, index: int) -> Question:
         return Question(str(index), "videossr/grounding", SYSTEM, PROMPT, "12.0-20.0", (self._clock,))
+
+    def gold(self, index: int) -> Gold:
+        return Gold(str(index), "videossr/grounding", "12.0-20.0")
 
     def clips(self, index: int) -> list[Clip]:
         return [Clip(np.roll(self._frames, index, axis=0), self._clock)]

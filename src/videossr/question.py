@@ -139,6 +139,15 @@ class Question:
         return [{"role": "system", "content": [_text(self.system)]}, *turns] if self.system else turns
 
 
+@dataclass(frozen=True, slots=True)
+class Gold:
+    """What a question is scored by: its id, data source and gold answer, see `Question`."""
+
+    id: str
+    data_source: str
+    answer: str
+
+
 def _text(text: str) -> Message:
     return {"type": "text", "text": text}
 

@@ -12,7 +12,7 @@ from videossr.dataset.dataset import VideoSSRDataset
 from videossr.dataset.manifest import NAME as MANIFEST
 from videossr.dataset.published.dataset import PublishedDataset
 from videossr.errors import ConfigError
-from videossr.question import Clip, Question, Truth
+from videossr.question import Clip, Gold, Question, Truth
 from videossr.storage.output_dir import UNFINISHED
 from videossr.storage.paths import AnyPath, to_path
 
@@ -34,6 +34,9 @@ class QuestionSet(Protocol):
 
     def question(self, index: int) -> Question:
         """Return the text, the gold answer and the clocks of a question. No frame is decoded."""
+
+    def gold(self, index: int) -> Gold:
+        """Return what a question is scored by. No video is looked at, so that it is known of a missing one too."""
 
     def clips(self, index: int) -> list[Clip]:
         """Decode the clips of a question, one for each ``<video>`` of its prompt, in order."""

@@ -111,14 +111,14 @@ def parse_span(text: str) -> tuple[float, float] | None:
 
     The answers to public benchmarks are read so. In training, `parse_interval` asks for the exact form.
     """
-    text = text.rpartition("</think>")[2]
-    said = set(_spans(text.rpartition("<answer>")[2].partition("</answer>")[0]))
+    said = set(find_spans(text))
     start, end = said.pop() if len(said) == 1 else (1.0, 0.0)
     return (start, end) if start <= end else None
 
 
-def _spans(text: str) -> Iterator[tuple[float, float]]:
+def find_spans(text: str) -> Iterator[tuple[float, float]]:
     """Yield the intervals that a text names, see `parse_span`; the second time may be the smaller one."""
+    text = text.rpartition("</think>")[2].rpartition("<answer>")[2].partition("</answer>")[0]
     plain = re.sub(r"(?<=\d)\s?(?:s|secs?|seconds?)\b", "", text.lower())
     plain = re.sub(r"\b(?:to|and|until|till)\b|[~\u2010-\u2015\u2212]|-{2,3}", "-", plain)
     plain = re.sub(rf"[(\[]\s?({_TIME})\s?,\s?({_TIME})\s?[)\]]", r" \1-\2 ", plain)

@@ -70,15 +70,19 @@ def _merge(base: dict[str, Any], overlay: Mapping[str, Any], where: str) -> None
         if isinstance(old, dict) and isinstance(value, Mapping):
             _merge(old, value, f"{where}: {name}")
         elif isinstance(old, str) and isinstance(value, str):
-            _compare(old, value, f"{where}: {name}")
+            check_placeholders(old, value, f"{where}: {name}")
             base[name] = value
         else:
             expected = "a table" if isinstance(old, dict) else "text"
             raise ConfigError(f"{where}: {name} must be {expected}, got {type(value).__name__}")
 
 
-def _compare(old: str, new: str, where: str) -> None:
-    """Check that a text has the placeholders of the text that it replaces, and shows as many clips."""
+def check_placeholders(old: str, new: str, where: str) -> None:
+    """Check that a text has the placeholders of the text that it replaces, and shows as many clips.
+
+    Raises:
+        ConfigError: it lacks one or has another one; the message begins with `where`.
+    """
     try:
         filled = _fields(new)
     except ValueError as error:

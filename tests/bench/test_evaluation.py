@@ -20,7 +20,7 @@ from videossr.bench.evaluation import Progress, choose_questions, evaluate
 from videossr.bench.records import CONFIG, MANIFEST, PREDICTIONS, read_run
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.models.base import Decoding, Request, Response
-from videossr.question import Question
+from videossr.question import Gold, Question
 
 SLOW = Path(__file__).parents[1] / "helpers/slow_model.py"
 
@@ -43,8 +43,11 @@ class Broken(VideoSSRDataset):
     def question(self, index: Any) -> Question:
         if index == 3:
             raise ValueError("row 3 was altered")
-        question = super().question(index)
-        return replace(question, answer="gold") if index == 5 else question
+        return super().question(index)
+
+    def gold(self, index: Any) -> Gold:
+        gold = super().gold(index)
+        return replace(gold, answer="gold") if index == 5 else gold
 
 
 class Rows:
@@ -59,6 +62,7 @@ class Rows:
             inner.source,
         )
         self.difficulty, self.truth, self.length = inner.difficulty, inner.truth, len(inner)
+        self.gold = inner.gold
 
     def __len__(self) -> int:
         return self.length

@@ -25,7 +25,7 @@ from videossr.clock import Clock, uniform_clock
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.dataset.published.dataset import PublishedDataset
 from videossr.errors import OutputError
-from videossr.export import lmms_eval, lmms_eval_task
+from videossr.export import folder, lmms_eval_task
 from videossr.export.clips import off_ms, write_mp4
 from videossr.export.lmms_eval import export_lmms_eval
 from videossr.export.lmms_eval_task import mean_of_categories, metric_name
@@ -82,6 +82,7 @@ def test_export_lmms_eval_videos_have_the_frames_and_times_of_the_dataset(datase
 def test_export_lmms_eval_writes_only_the_files_of_a_task(exported: Path) -> None:
     assert sorted(path.name for path in exported.iterdir()) == [
         "rewards.py",
+        "scoring.py",
         "small.yaml",
         "task.py",
         "test.parquet",
@@ -196,7 +197,7 @@ def test_export_lmms_eval_resumes_after_an_interrupt(
     task = export_lmms_eval(opened, out, "small")
     assert all(path.stat().st_mtime_ns == time for path, time in modified_videos.items())
     modified = task.stat().st_mtime_ns
-    monkeypatch.setattr(lmms_eval, "write_mp4", None)  # nothing may be written again
+    monkeypatch.setattr(folder, "write_mp4", None)  # nothing may be written again
     assert export_lmms_eval(opened, out, "small") == task
     assert task.stat().st_mtime_ns == modified
 
@@ -305,4 +306,4 @@ def test_process_results_computes_the_metric_of_a_plug_in(
     finally:
         ANSWER_TYPES._items.pop("halves", None)
         answer_type_of.cache_clear()
-        lmms_eval_task._rewards.cache_clear()
+        lmms_eval_task._module.cache_clear()

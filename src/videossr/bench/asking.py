@@ -96,12 +96,14 @@ def _open(questions: QuestionSet, index: int) -> _Asked | Prediction:
     read = Prediction(f"#{index}", index, UNREAD, data_source="", answer="", difficulty={}, times_ms=(), end_ms=0)
     try:
         read = replace(read, category=questions.category(index))
+        gold = questions.gold(index)
+        read = replace(read, id=gold.id, data_source=gold.data_source, answer=gold.answer)
+        scorer(gold.data_source)("", gold.answer)
+        read = replace(read, source=questions.source(index))
+        read = replace(read, difficulty=dict(questions.difficulty(index)))
         question = questions.question(index)
         clock = question.clocks[0]
-        read = replace(read, id=question.id, data_source=question.data_source, answer=question.answer)
         read = replace(read, times_ms=clock.times_ms, end_ms=clock.end_ms)
-        scorer(question.data_source)(question.answer, question.answer)
-        read = replace(read, source=questions.source(index), difficulty=dict(questions.difficulty(index)))
     except Exception as error:  # whatever a damaged row raises, the other questions can still be asked
         return replace(read, error=_storable(f"question: {type(error).__name__}: {error}"))
     return _Asked(Request(index, question, read.category, partial(questions.clips, index)), read)

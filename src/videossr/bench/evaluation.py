@@ -24,6 +24,7 @@ from videossr.bench.records import (
     MANIFEST,
     PREDICTIONS,
     UNREAD,
+    BenchmarkConfig,
     Prediction,
     Run,
     RunConfig,
@@ -71,6 +72,7 @@ def evaluate(
     decoding: Decoding | None = None,
     limit: int | None = None,
     verb: Literal["run", "probe"] = "run",
+    benchmark: BenchmarkConfig | None = None,
     stop_after: int = STOP_AFTER,
     progress: Callable[[Progress], None] = lambda state: None,
 ) -> Run:
@@ -87,6 +89,8 @@ def evaluate(
         decoding: greedy by default.
         limit: ask this many, spread evenly over the categories.
         verb: which command it is for.
+        benchmark: the public benchmark that `questions` are. Its run records no expected scores of guesses, since its
+            videos would have to be opened for them.
         stop_after: stop when so many questions have failed for one reason and none has an answer, here or in an
             earlier call; 0 asks all.
         progress: called with the state after every answer.
@@ -117,6 +121,7 @@ def evaluate(
         limit=limit,
         answers=given.hash if given else None,
         shown=len(given.asked) if given else None,
+        benchmark=benchmark,
     )
     chosen = choose_questions(questions, limit, given.asked if given else None)
     output = OutputDir(folder, f"bench {verb}", "run")
@@ -134,7 +139,7 @@ def evaluate(
         still_open = [index for index in chosen if index not in finished]
         unfinished = bool(still_open) or not (folder / MANIFEST).exists()
         # A task whose distribution is wrong must be told before anything is asked.
-        chance = _expected_scores(questions) if unfinished else {}
+        chance = _expected_scores(questions) if unfinished and benchmark is None else {}
         if still_open:
             started = time.monotonic()
             loaded = model.load(questions)
@@ -238,6 +243,7 @@ class _SessionClock:
 
     def __init__(self, model: OpenModel, before: _Session, started: float, path: Path) -> None:
         self._model = model
+        self._waited = model.waited  # for earlier questions, where several sets are asked of one loaded model
         self._before = before
         self._started = started
         self._path = path
@@ -245,7 +251,7 @@ class _SessionClock:
     def total(self) -> _Session:
         """Sum up all calls. What a model says of itself may change while it is asked: a server refuses a field."""
         seconds = time.monotonic() - self._started
-        waited = self._before.waited + self._model.waited
+        waited = self._before.waited + self._model.waited - self._waited
         return _Session(self._before.seconds + seconds, waited, self._model.describe())
 
     def write(self) -> None:

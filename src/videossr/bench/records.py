@@ -38,6 +38,23 @@ _AGAIN = "the command that made the run asks again what is missing"
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
+class BenchmarkConfig:
+    """The public benchmark that a run asks, and how it is shown.
+
+    Attributes:
+        name: registered name of the benchmark.
+        frames: frames of a video, at most.
+        settings: of the benchmark, every default written out.
+        templates: SHA-256 in hex of the texts that ask.
+    """
+
+    name: str
+    frames: Annotated[int, Field(ge=2)]
+    settings: dict[str, Any]
+    templates: Sha256
+
+
+@checked(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
 class RunConfig:
     """Everything that decides what a run asks, and how.
 
@@ -52,6 +69,7 @@ class RunConfig:
         limit: how many questions were asked, spread evenly over the categories; None: all.
         answers: SHA-256 in hex of the file that holds the answers, where they were given before the run.
         shown: how many questions that file is about; None: all.
+        benchmark: which public benchmark it is; None for any other questions.
     """
 
     verb: Literal["run", "probe"]
@@ -64,6 +82,7 @@ class RunConfig:
     limit: Annotated[int, Field(ge=1)] | None = None
     answers: Sha256 | None = None
     shown: int | None = None
+    benchmark: BenchmarkConfig | None = None
 
     @property
     def wanted(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,9 @@ from cyclopts import App, Parameter
 
 from videossr.cli.console import Bar, console
 from videossr.dataset.dataset import VideoSSRDataset
+from videossr.export.folder import Progress
 from videossr.export.lmms_eval import export_lmms_eval
+from videossr.export.vlmevalkit import export_vlmevalkit
 from videossr.question_set import QuestionSet, open_questions
 
 app = App(
@@ -41,15 +44,45 @@ def lmms_eval(
         anywhere: Show files wherever published rows say that they are, not only below their folder or `--corpus`.
     """
     questions = open_questions(bench, corpus=corpus, source=source, anywhere=anywhere)
-    with Bar() as bar:
-        task = export_lmms_eval(
-            questions,
-            out,
-            name or _name(questions),
-            progress=lambda done: bar.show("questions", done, len(questions)),
-        )
-    console.print(f"{len(questions)} questions in {out}")
+    task = _written(export_lmms_eval, questions, out, name or _name(questions))
     console.print(f"lmms-eval --include_path {out} --tasks {task.stem} --model MODEL")
+
+
+@app.command(help_epilogue="Example: videossr export vlmevalkit demo/viubench --out demo/vlmevalkit")
+def vlmevalkit(
+    bench: str,
+    /,
+    *,
+    out: Path,
+    name: str | None = None,
+    corpus: str | None = None,
+    source: str | None = None,
+    anywhere: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Write a dataset class for the tree of VLMEvalKit, with its table and videos; it scores as `videossr bench score`.
+
+    Args:
+        bench: Folder that `videossr build` wrote, or a file of published rows.
+        out: Folder to write; its README.md says where the files go.
+        name: Name of the dataset; by default that of the recipe, or of the file of rows, and VIUBench for viubench.
+        corpus: Folder of the frames, where they are no longer where `bench` says.
+        source: How rows with an unknown data_source are scored, such as videossr/choice.
+        anywhere: Show files wherever published rows say that they are, not only below their folder or `--corpus`.
+    """
+    questions = open_questions(bench, corpus=corpus, source=source, anywhere=anywhere)
+    chosen = name or _name(questions)
+    _written(export_vlmevalkit, questions, out, "VIUBench" if chosen == "viubench" else chosen)
+    console.print(f"{out / 'README.md'} says where the files go")
+
+
+def _written(
+    export: Callable[[QuestionSet, Path, str, Progress], Path], questions: QuestionSet, out: Path, name: str
+) -> Path:
+    """Export the questions, and show how far it is."""
+    with Bar() as bar:
+        file = export(questions, out, name, lambda done: bar.show("questions", done, len(questions)))
+    console.print(f"{len(questions)} questions in {out}")
+    return file
 
 
 def _name(questions: QuestionSet) -> str:

@@ -10,14 +10,19 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
+from videossr.bench.public.model_runs import find_models
+from videossr.bench.public.paper import gather_paper
 from videossr.bench.records import CONFIG, is_run, read_run
 from videossr.cli.console import Bar, console, counted, output_file, safe
+from videossr.cli.paper_table import print_paper
 from videossr.cli.streams import write_error
 from videossr.errors import ConfigError
 from videossr.question_set import QuestionSet, open_questions
 from videossr.report.benchmark.formats import as_json, comma_separated, markdown
 from videossr.report.benchmark.page import write_report
 from videossr.report.benchmark.table import Benchmark, check_questions, gather
+from videossr.report.paper import formats as paper_formats
+from videossr.report.paper.page import write_paper
 from videossr.report.recorded import recorded_place
 from videossr.report.training import figures
 from videossr.report.training.page import write_training
@@ -30,6 +35,7 @@ _LISTED = 4
 """Folders that a message names."""
 
 TEXTS = {"md": markdown, "csv": comma_separated, "json": as_json}
+PAPER = {"md": paper_formats.markdown, "csv": paper_formats.comma_separated, "json": paper_formats.as_json}
 TRAINING = {"md": figures.markdown, "csv": figures.comma_separated, "json": figures.as_json}
 
 
@@ -40,6 +46,10 @@ def command(
     *runs: str,
     out: Path | None = None,
     format: Literal["html", "md", "csv", "json"] = "html",
+    as_json: Annotated[bool, Parameter("--json", negative="")] = False,
+    layout: Literal["runs", "paper"] = "runs",
+    base: str | None = None,
+    rule: str | None = None,
     paper: Annotated[bool, Parameter(negative="")] = False,
     items: Annotated[int, Parameter(validator=Number(gte=0, lte=100))] = 2,
     questions: str | None = None,
@@ -54,6 +64,11 @@ def command(
         runs: More of them, of the same kind. Benchmark runs with other questions get separate tables.
         out: The file to write. Without it, formats other than html are printed.
         format: A page, the tables as Markdown or CSV, or all figures as JSON. For training runs, CSV holds the steps.
+        as_json: The same as --format json.
+        layout: `paper` arranges runs of public benchmarks as the paper's tables, beside the rows that it prints, and
+            says which of them can be compared with it. Each folder is that of one model. Without --out it prints them.
+        base: For --layout paper, name of the folder whose model the gains are over; by default the first.
+        rule: For --layout paper, the rule by which the benchmarks that have it are scored; by default `ours`.
         paper: Add the rows that the paper publishes; they are of other videos.
         items: Number of worst and best items shown for each run and category; for training runs, samples of a step.
         questions: Folder of the questions, where they are no longer where the run found them, or that is neither below
@@ -62,6 +77,18 @@ def command(
         anywhere: Show frames of published rows wherever the rows say that they are.
         thumb_height: Height of the frames on the page, in pixels.
     """
+    if as_json:
+        format = "json"
+    if layout == "paper":
+        if paper or questions or corpus or anywhere:
+            raise ConfigError(
+                "--layout paper always has the rows of the paper, and shows no frames: leave out --paper, "
+                "--questions, --corpus and --anywhere"
+            )
+        _paper((run, *runs), out, format, base, rule or "ours")
+        return
+    if base or rule:
+        raise ConfigError("--base and --rule are for --layout paper")
     if out is None and format == "html":
         raise ConfigError("a page needs a file: name one with --out report.html, or choose --format md")
     if out is not None:
@@ -122,6 +149,23 @@ def runs_in(folder: str) -> list[str]:
 def _listed(folders: Sequence[str]) -> str:
     """Name the first folders of several."""
     return ", ".join(safe(folder) for folder in folders[:_LISTED]) + (", …" if len(folders) > _LISTED else "")
+
+
+def _paper(folders: Sequence[str], out: Path | None, format: str, base: str | None, rule: str) -> None:
+    """Write the paper's tables, or print them."""
+    if out is not None:
+        output_file(out, f"report.{format}")
+    gathered = gather_paper(find_models(folders), base, rule)
+    if out is None and format == "html":
+        print_paper(gathered)
+    elif out is None:
+        console.out(PAPER[format](gathered), end="", highlight=False)
+    elif format == "html":
+        write_paper(gathered, out)
+    else:
+        write_text(out, PAPER[format](gathered))
+    if out is not None:
+        console.print(f"{counted(len(gathered.models), 'model')} in {out}")
 
 
 def _training(folders: Sequence[str], out: Path | None, format: str, items: int, questions: str | None) -> None:

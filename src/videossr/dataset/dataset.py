@@ -25,7 +25,7 @@ from videossr.dataset.hashing import check_count, check_hash
 from videossr.dataset.manifest import LIBRARIES, NAME, corpus_place, read_manifest
 from videossr.dataset.schema import Row
 from videossr.errors import CorpusError, DataError
-from videossr.question import VIDEO, Clip, Frames, Message, Question, Truth, VideoMetadata
+from videossr.question import VIDEO, Clip, Frames, Gold, Message, Question, Truth, VideoMetadata
 from videossr.rendering import pixel_hash, render, unaltered
 from videossr.rewards import Scores
 from videossr.sample import Sample, VideoKey
@@ -246,6 +246,11 @@ class VideoSSRDataset(Dataset["Item"]):
     def question(self, index: SupportsIndex) -> Question:
         """Return the question, word for word as it was built. No frame is decoded."""
         return _question(self.row(index))
+
+    def gold(self, index: SupportsIndex) -> Gold:
+        """Return the id, the data source and the gold answer of a question."""
+        row = self.row(index)
+        return Gold(row["id"], row["data_source"], row["answer"])
 
     def clips(self, index: SupportsIndex) -> list[Clip]:
         """Render the clips of a question."""

@@ -1,4 +1,4 @@
-"""Clips as video files, for programs that take nothing else; `videossr.export.lmms_eval` writes them."""
+"""Clips as video files, for programs that take nothing else; `videossr.export.folder` writes them."""
 
 from __future__ import annotations
 
@@ -71,6 +71,10 @@ def average_ms(clock: Clock) -> int:
 
 def off_ms(clock: Clock) -> float:
     """Return the greatest error, in milliseconds, of a reader that takes the average rate for that of all frames."""
-    step = average_ms(clock)
-    rate = (clock.times_ms[-1] + step) / len(clock)
-    return max(abs(time - slot * rate) for slot, time in enumerate(clock.times_ms))
+    step = 1000 / rate(clock)
+    return max(abs(time - slot * step) for slot, time in enumerate(clock.times_ms))
+
+
+def rate(clock: Clock) -> float:
+    """Return the frames a second of a clip's file: their number over its duration."""
+    return 1000 * len(clock) / (clock.times_ms[-1] + average_ms(clock))

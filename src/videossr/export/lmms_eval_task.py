@@ -1,8 +1,8 @@
 """The functions of an exported lmms-eval task: `videossr export lmms-eval` puts a copy beside the task's YAML file.
 
-It uses the standard library and a copy of `rewards.py` beside it, so that the exported folder works where videossr is
-not installed: `lmms-eval --include_path FOLDER --tasks NAME --model dummy`. The answers of a plug-in are scored by its
-package, which must be installed beside lmms-eval.
+It uses the standard library and copies of `rewards.py` and `scoring.py` beside it, so that the exported folder works
+where videossr is not installed: `lmms-eval --include_path FOLDER --tasks NAME --model dummy`. The answers of a plug-in
+are scored by its package, which must be installed beside lmms-eval.
 """
 
 # Annotations are objects here, not text: lmms-eval loads this file by its path, and not as a module of a package.
@@ -47,22 +47,9 @@ def doc_to_messages(doc: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def process_results(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, object]:
     """Score the first answer in [0, 1] by the metric of its category, for the category and for `overall`."""
-    scores = _rewards().scorer(doc["data_source"])(results[0], doc["answer"])
-    score = _metric(doc, scores)
+    scores = _module("rewards").scorer(doc["data_source"])(results[0], doc["answer"])
+    score = _module("scoring").metric_value(doc["metric"], doc["data_source"], scores)
     return {metric_name(doc["category"]): score, "overall": {"category": doc["category"], "score": score}}
-
-
-def _metric(doc: Mapping[str, Any], scores: Any) -> float:
-    """Compute the metric of one scored answer; that of a plug-in is in its package."""
-    if doc["metric"] == "miou":
-        return float(scores.smooth)
-    if doc["metric"] == "per_shape" and scores.parts:
-        return float(sum(scores.parts) / len(scores.parts))
-    if doc["metric"] in ("exact", "per_shape"):
-        return float(scores.strict)
-    from videossr.tasks.base import answer_type_of
-
-    return answer_type_of(doc["data_source"]).value(scores)
 
 
 def metric_name(category: str) -> str:
@@ -72,16 +59,13 @@ def metric_name(category: str) -> str:
 
 def mean_of_categories(items: Sequence[Mapping[str, Any]]) -> float:
     """Compute the mean over the categories of the mean score of each."""
-    categories: dict[str, list[float]] = {}
-    for item in items:
-        categories.setdefault(item["category"], []).append(item["score"])
-    return sum(sum(scores) / len(scores) for scores in categories.values()) / len(categories)
+    return float(_module("scoring").mean_of_categories(items))
 
 
 @cache
-def _rewards() -> ModuleType:
-    """Import the copy of `rewards.py`."""
-    spec = importlib.util.spec_from_file_location("videossr_rewards_copy", HERE / "rewards.py")
+def _module(name: str) -> ModuleType:
+    """Import a copy of a module of videossr, `rewards` or `scoring`."""
+    spec = importlib.util.spec_from_file_location(f"videossr_{name}_copy", HERE / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, field, is_dataclass
 from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 from pydantic import ConfigDict, Field
@@ -99,11 +99,13 @@ class Model(Protocol[S]):
 
     `Settings` is a frozen pydantic dataclass, S, whose defaults work; `--model.NAME=VALUE` overrides them.
 
-    A kind may have two further members:
+    A kind may have further members:
 
     - `tuning` names the settings that change the speed and not the questions: a run may be resumed with others.
     - `given(target, questions)`, a class method, returns a `Given` for a kind that replies with earlier answers to some
       of the questions: a run asks these alone, and cannot be resumed with another file.
+    - `any_questions`, true where a model that was loaded for some questions answers others as well: it is loaded once
+      for several benchmarks.
 
     Attributes:
         waited: seconds so far in which it could have worked but had no frames yet.
@@ -272,6 +274,24 @@ class ModelSpec:
     def load(self, questions: QuestionSet) -> OpenModel:
         """Load the model for some questions, see `Model.__init__`."""
         return OpenModel(self.name, self.kind, self.target, self.settings, questions)
+
+
+@dataclass(frozen=True)
+class SharedModel(ModelSpec):
+    """A model that is asked several sets of questions, and loaded once for all of them where its kind allows that."""
+
+    _loaded: list[OpenModel] = field(default_factory=list, compare=False)
+
+    @classmethod
+    def of(cls, spec: ModelSpec) -> SharedModel:
+        """Make a shared model of a spec."""
+        return cls(spec.text, spec.kind, spec.target, spec.settings)
+
+    def load(self, questions: QuestionSet) -> OpenModel:
+        """Load the model, or return it as it was loaded for earlier questions."""
+        if not (self._loaded and getattr(self.kind, "any_questions", False)):
+            self._loaded[:] = [super().load(questions)]
+        return self._loaded[0]
 
 
 def model_spec(text: str, settings: Mapping[str, object] | None = None) -> ModelSpec:

@@ -65,6 +65,7 @@ class TransformersModel(Model[TransformersSettings]):
     """
 
     Settings = TransformersSettings
+    any_questions = True
     tuning = frozenset({"batch", "threads", "ahead_mb"})
 
     def __init__(self, target: str, settings: TransformersSettings, questions: QuestionSet) -> None:

@@ -65,6 +65,7 @@ class VLLMModel(Model[VLLMSettings]):
     """
 
     Settings = VLLMSettings
+    any_questions = True
     tuning = frozenset({"batch", "clips", "devices", "memory", "threads", "ahead_mb"})
 
     def __init__(self, target: str, settings: VLLMSettings, questions: QuestionSet) -> None:

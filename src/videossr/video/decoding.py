@@ -36,7 +36,7 @@ from videossr.video.container import (
 from videossr.video.conversion import FrameConverter
 from videossr.video.crop import crop_of
 from videossr.video.full_scan import DecodeLog, Log, decoded, full_scan, on_screen
-from videossr.video.plan import FrameChoice, Plan, RejectedError, Timeline, choose_frames
+from videossr.video.plan import Chooser, FrameChoice, Plan, RejectedError, Timeline, choose_frames
 from videossr.video.remote import Remote, Source, reachable
 from videossr.video.seeking import TimelineMismatchError, frames_by_groups
 
@@ -93,15 +93,31 @@ def planned(path: AnyPath, plan: Plan) -> Clock:
         OSError: a remote file cannot be reached.
     """
     with quiet() as log, reachable(path) as source:
-        with open_video(source) as (container, stream):
-            declared = declared_timeline(container, stream)
-        timeline = declared.timeline if declared is not None else full_scan(source, log).timeline
-        return choose_frames(timeline, plan, declared.costs if declared is not None else None).clock
+        timeline, costs = _timeline(source, log)
+        return choose_frames(timeline, plan, costs).clock
+
+
+def timeline_of(path: AnyPath) -> Timeline:
+    """Return the times of all frames of a video, without a decode where the container declares them.
+
+    Raises as `planned`.
+    """
+    with quiet() as log, reachable(path) as source:
+        return _timeline(source, log)[0]
+
+
+def _timeline(source: Source, log: Log) -> tuple[Timeline, Sequence[int] | None]:
+    """Return the times of all frames, and what each costs to decode where the container tells it."""
+    with open_video(source) as (container, stream):
+        declared = declared_timeline(container, stream)
+    if declared is None:
+        return full_scan(source, log).timeline, None
+    return declared.timeline, declared.costs
 
 
 def pick(
     path: AnyPath,
-    plan: Plan,
+    plan: Chooser,
     use: Callable[[StreamFacts, VideoFrame], T],
     begin: Callable[[FrameChoice], None] = lambda _: None,
 ) -> Picked[T]:
@@ -126,7 +142,7 @@ def pick(
     with quiet() as log, reachable(path) as source:
         indexed = timeline_from_index(source) if plan.kind == "snap" and isinstance(source, Remote) else None
         if indexed is not None:
-            choice = choose_frames(indexed.timeline, plan, indexed.costs)
+            choice = plan.choose(indexed.timeline, indexed.costs)
             if indexed.all_starts(choice):
                 begin(choice)
                 with open_video(source) as (container, stream), suppress(TimelineMismatchError):
@@ -134,18 +150,18 @@ def pick(
         with open_video(source) as (container, stream):
             declared = declared_timeline(container, stream)
             if declared is not None and declared.packets is not None:
-                choice = choose_frames(declared.timeline, plan, declared.costs)
+                choice = plan.choose(declared.timeline, declared.costs)
                 begin(choice)
                 with suppress(TimelineMismatchError):
                     return _by_groups(source, container, stream, log, declared, choice, use)
         if declared is not None:
             timeline = declared.timeline
-            choice = choose_frames(timeline, plan)
+            choice = plan.choose(timeline)
             begin(choice)
             with suppress(TimelineMismatchError):
                 return _from_start(source, log, timeline, timeline.times, choice, use, strict=True)
         scan = full_scan(source, log)
-        choice = choose_frames(scan.timeline, plan)
+        choice = plan.choose(scan.timeline)
         unsound = scan.unsound(choice)
         if unsound:
             raise RejectedError(

@@ -28,7 +28,7 @@ from videossr.video.container import StreamFacts, facts_of
 from videossr.video.decoding import Picked, quiet
 from videossr.video.full_scan import Log
 from videossr.video.picture_size import picture_size
-from videossr.video.plan import FrameChoice, Plan, RejectedError, Timeline, choose_frames
+from videossr.video.plan import Chooser, FrameChoice, RejectedError, Timeline
 from videossr.video.remote import outage
 
 T = TypeVar("T")
@@ -53,6 +53,7 @@ class ImageFolder:
         size: bytes of all images.
         stamp: a hash that changes when an image is added, removed, renamed or written, or `fps` is another.
         fps: images a second.
+        count: number of images.
     """
 
     path: str
@@ -60,6 +61,7 @@ class ImageFolder:
     size: int
     stamp: str
     fps: Fraction
+    count: int
 
     @property
     def sample(self) -> AnyPath:
@@ -107,7 +109,7 @@ def image_folder(path: str, place: AnyPath, fps: Fraction) -> ImageFolder:
         image_size, stamp = size_and_stamp(place / name, images[name])
         size += image_size
         stamps.update(f"\n{image_size} {stamp} ".encode() + os.fsencode(name))
-    return ImageFolder(path, place, size, stamps.hexdigest(), fps)
+    return ImageFolder(path, place, size, stamps.hexdigest(), fps, len(images))
 
 
 def is_image(name: str) -> bool:
@@ -151,8 +153,16 @@ def in_order(names: Sequence[str]) -> list[str]:
     return ordered
 
 
+def image_timeline(images: int, fps: Fraction) -> Timeline:
+    """Return the times of so many images, `fps` of which are shown a second."""
+    return Timeline(tuple(range(images)), images, 1 / fps)
+
+
 def pick_images(
-    folder: ImageFolder, plan: Plan, use: Callable[[StreamFacts, VideoFrame], T], begin: Callable[[FrameChoice], None]
+    folder: ImageFolder,
+    plan: Chooser,
+    use: Callable[[StreamFacts, VideoFrame], T],
+    begin: Callable[[FrameChoice], None],
 ) -> Picked[T]:
     """Decode the images that `plan` wants, as `videossr.video.decoding.pick` does for a video file.
 
@@ -174,8 +184,8 @@ def pick_images(
     names = in_order(list(_listed(folder.place)))
     if not names:
         raise RejectedError("no_frames", "its images have gone", 0, 1)
-    timeline = Timeline(tuple(range(len(names))), len(names), 1 / folder.fps)
-    choice = choose_frames(timeline, plan)
+    timeline = image_timeline(len(names), folder.fps)
+    choice = plan.choose(timeline)
     begin(choice)
     wanted = set(choice.frames)
     results: list[T] = []

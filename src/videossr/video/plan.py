@@ -13,7 +13,7 @@ from dataclasses import dataclass as plain_dataclass
 from fractions import Fraction
 from functools import cache
 from itertools import pairwise
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, Protocol, TypeAlias
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -121,6 +121,21 @@ class Plan:
     max_held: Annotated[float, Field(ge=0, lt=1)] = 0.75
     max_pixels: Annotated[int, Field(ge=1024, le=limits.PICTURE_PIXELS)] = 65536
     hdr: HDRChoice = "map"
+
+    def choose(self, timeline: Timeline, costs: Sequence[int] | None = None) -> FrameChoice:
+        """Choose the slots of a video, see `choose_frames`."""
+        return choose_frames(timeline, self, costs)
+
+
+class Chooser(Protocol):
+    """Chooses frames of a video whose timeline is known: a `Plan`, or a `videossr.video.window.Window`."""
+
+    @property
+    def kind(self) -> str:
+        """Name of the rule."""
+
+    def choose(self, timeline: Timeline, costs: Sequence[int] | None = None) -> FrameChoice:
+        """Choose the slots of a video, see `choose_frames`."""
 
 
 @plain_dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ app = App(
 )
 for order, (verb, purpose) in enumerate(
     {
+        "list": "Show the public benchmarks that can be run.",
+        "check": "Check the files of a public benchmark before a long run.",
         "run": "Put every question of a benchmark to a model.",
         "score": "Score a run with the paper's metrics.",
         "compare": "Show where runs differ, and whether the difference is larger than noise.",

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from videossr.bench.records import read_run
+from videossr.bench.public.scoring import score_public
+from videossr.bench.records import Run, read_run
 from videossr.bench.scoring import Denominator, score
+from videossr.cli.bench.public import print_public
 from videossr.cli.bench.tables import print_details, print_failures, print_scores
 from videossr.cli.console import console, safe
+from videossr.errors import ConfigError
 
 MEANINGS: dict[Denominator, str] = {"asked": "each counts as wrong", "answered": "they are in no score above"}
 """The way in which failed questions count in the scores, by denominator."""
 
-app = App(name="score", help_epilogue="Example: videossr bench score demo/runs/chance --paper")
+app = App(
+    name="score",
+    help_epilogue="Example: videossr bench score demo/runs/chance --paper\n\n"
+    "videossr bench score demo/runs/charades/charades/8 --rule clipped",
+)
 
 
 @app.default
@@ -26,6 +34,7 @@ def command(
     /,
     *runs: str,
     denominator: Denominator = "asked",
+    rule: str | None = None,
     paper: Annotated[bool, Parameter(negative="")] = False,
     as_json: Annotated[bool, Parameter("--json", negative="")] = False,
 ) -> None:
@@ -38,10 +47,17 @@ def command(
         runs: More of them.
         denominator: Divide by all questions that were asked, or by the answers that could be parsed, as the released
             scripts do.
+        rule: For runs of public benchmarks: official counts as the benchmark's own script does; `videossr bench list
+            NAME` shows the rules of a benchmark.
         paper: Also show the rows that the paper publishes. They are of other videos.
         as_json: Print everything as JSON.
     """
     scored = [read_run(folder) for folder in (run, *runs)]
+    if any(scored_run.config.benchmark for scored_run in scored):
+        _score_public(scored, rule or "ours", as_json=as_json)
+        return
+    if rule is not None:
+        raise ConfigError(f"--rule {rule}: it is for runs of public benchmarks, and {run} is none")
     boards = [score(scored_run, denominator) for scored_run in scored]
     if as_json:
         console.out(json.dumps([asdict(board) for board in boards], indent=1))
@@ -54,4 +70,18 @@ def command(
             print_details(board)
             print_failures(scored_run, MEANINGS[denominator])
     if any(board.overall is None for board in boards):
+        sys.exit(1)
+
+
+def _score_public(runs: Sequence[Run], rule: str, *, as_json: bool) -> None:
+    """Print the scores of runs of public benchmarks. Exit status 1 where one has no answer at all."""
+    boards = [score_public(run, rule) for run in runs]
+    if as_json:
+        console.out(json.dumps([asdict(board) for board in boards], indent=1))
+    else:
+        for run, board in zip(runs, boards, strict=True):
+            print_public(board, safe(str(run.path)))
+            print_failures(run)
+            console.print()
+    if any(board.headline is None for board in boards):
         sys.exit(1)

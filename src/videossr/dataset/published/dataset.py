@@ -13,7 +13,7 @@ from videossr.dataset.published.frames import Entry, FrameFinder, clip_of, clock
 from videossr.dataset.published.perturbed import find_perturbed, perturbation_of
 from videossr.dataset.published.rows import PublishedRow, PublishedRows
 from videossr.errors import DataError, NotFoundError
-from videossr.question import Clip, Question, Truth
+from videossr.question import Clip, Gold, Question, Truth
 from videossr.rewards import parse_interval, parse_order, scorer
 from videossr.storage import limits
 from videossr.storage.paths import AnyPath, to_path
@@ -75,6 +75,11 @@ class PublishedDataset:
         row = self.rows[index]
         clocks = tuple(self._clock(row, entry) for entry in row.videos)
         return Question(row.id, self._source(row), row.system, row.prompt, row.answer, clocks)
+
+    def gold(self, index: int) -> Gold:
+        """Return the id, the data source and the gold answer of a row. Raises as `question` does."""
+        row = self.rows[index]
+        return Gold(row.id, self._source(row), row.answer)
 
     def clips(self, index: int) -> list[Clip]:
         """Decode the clips of a question. Raises as `question` does."""

@@ -112,6 +112,7 @@ class OpenAIModel(Model[ServerSettings]):
     """
 
     Settings = ServerSettings
+    any_questions = True
     tuning = frozenset({"concurrency", "timeout", "tries", "backoff", "most_backoff", "patience", "key"})
 
     def __init__(self, target: str, settings: ServerSettings, questions: QuestionSet) -> None:

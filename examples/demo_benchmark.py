@@ -1,0 +1,31 @@
+"""Make a small public benchmark of the videos of `make demo`: the files of Charades-STA, with sentences of our own.
+
+python examples/demo_benchmark.py demo/videos demo/charades
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+MOMENTS = (
+    ("bikes", 0.0, 4.0, "people ride bicycles through the picture"),
+    ("bikes", 4.0, 10.0, "the street is crossed"),
+    ("carphone_pristine", 2.0, 6.5, "a man in a car talks into the camera"),
+)
+"""Name of a video, start and end in seconds, and what happens there."""
+
+
+def main(videos: Path, folder: Path) -> None:
+    """Write the annotations into `folder`, and copy the videos that they are about below it."""
+    (folder / "videos").mkdir(parents=True, exist_ok=True)
+    moments = [moment for moment in MOMENTS if (videos / f"{moment[0]}.mp4").exists()]
+    for name in dict.fromkeys(moment[0] for moment in moments):
+        shutil.copyfile(videos / f"{name}.mp4", folder / "videos" / f"{name}.mp4")
+    lines = [f"{name} {start} {end}##{sentence}.\n" for name, start, end, sentence in moments]
+    (folder / "charades_sta_test.txt").write_text("".join(lines), "utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

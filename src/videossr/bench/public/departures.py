@@ -1,0 +1,68 @@
+"""Why the score of a run cannot be compared with the printed one: what was asked, shown or counted otherwise.
+
+Shown by `videossr report RUN --layout paper`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from videossr.bench.public.base import Benchmark
+from videossr.bench.public.published import FRAMES
+from videossr.bench.public.texts import Texts
+from videossr.bench.records import Run, RunConfig
+from videossr.config import parse, plain
+from videossr.untrusted import one_line
+
+
+def departures(run: Run, benchmark: Benchmark[object], rule: str) -> Iterator[str]:
+    """Yield, a clause each, in what a run of a public benchmark departs from the paper as far as the paper is known.
+
+    Args:
+        run: complete or not.
+        benchmark: that it asks.
+        rule: by which it is scored.
+    """
+    yield from _asked(run, benchmark)
+    yield from _shown(run.config, benchmark)
+    if rule != "ours":
+        yield f"it is scored by the rule {rule}"
+
+
+def _asked(run: Run, benchmark: Benchmark[object]) -> Iterator[str]:
+    """Compare which questions were asked."""
+    config = run.config
+    chosen = config.benchmark.settings if config.benchmark else {}
+    expected, _ = benchmark.size(parse(benchmark.Settings, chosen, run.name))
+    if expected is not None and config.size != expected:
+        yield f"{config.size:,} questions were found, and {expected:,} are published"
+    if config.wanted < config.size:
+        yield f"only {config.wanted:,} of {config.size:,} questions are asked"
+    if len(run.predictions) < config.wanted:
+        yield f"it is unfinished: {len(run.predictions):,} of {config.wanted:,} questions were asked"
+    silent = [prediction for prediction in run.predictions if not prediction.texts]
+    if silent:
+        reason = one_line(silent[0].error, 160)
+        yield f"{len(silent):,} of {len(run.predictions):,} questions have no answer" + (
+            f", the first: {reason}" if reason else ""
+        )
+
+
+def _shown(config: RunConfig, benchmark: Benchmark[object]) -> Iterator[str]:
+    """Compare how the questions were put."""
+    if config.benchmark is None:
+        return
+    if config.benchmark.frames not in FRAMES:
+        yield f"the paper has no scores at {config.benchmark.frames} frames"
+    defaults = plain(parse(benchmark.Settings, {}, config.benchmark.name))
+    for name in sorted({*defaults, *config.benchmark.settings}):
+        chosen, default = config.benchmark.settings.get(name), defaults.get(name)
+        if chosen != default:
+            yield one_line(f"{name} is {json.dumps(chosen)}, by default {json.dumps(default)}", 160)
+    if config.benchmark.templates != Texts(config.benchmark.name).hash:
+        yield "the texts that ask are not the default ones of this version"
+    if config.decoding.temperature:
+        yield f"answers are drawn at temperature {config.decoding.temperature:g}; the paper decodes greedily"
+    if config.settings.get("thinking"):
+        yield "the model thinks before it answers"

@@ -1,0 +1,1 @@
+"""General video understanding: short clips, mostly multiple choice."""

@@ -1,0 +1,1 @@
+"""Temporal grounding: when does what a sentence says happen?"""

@@ -1,0 +1,1 @@
+"""Long videos: minutes to hours, multiple choice."""

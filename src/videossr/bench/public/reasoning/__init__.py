@@ -1,0 +1,1 @@
+"""Reasoning over videos: lectures, orders, several videos."""

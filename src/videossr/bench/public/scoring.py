@@ -1,0 +1,162 @@
+"""Score the run of a public benchmark by one of its rules; nothing is asked again.
+
+Exercised by `videossr bench score RUN --rule official`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import numpy as np
+
+from videossr.bench.outcomes import Outcomes, outcomes
+from videossr.bench.public.base import BENCHMARKS, OURS, Benchmark, Rule
+from videossr.bench.public.figures import Figure, Marked
+from videossr.bench.records import UNREAD, Prediction, Run
+from videossr.bench.scoring import Estimate, Resampler
+from videossr.errors import ConfigError, DataError
+from videossr.registry import suggest
+from videossr.tasks.base import answer_type_of
+
+
+@dataclass(frozen=True, slots=True)
+class PublicFigure:
+    """A figure of a run.
+
+    Attributes:
+        name, scope: see `videossr.bench.public.figures.Figure`.
+        units: questions, or groups of them that count as a whole.
+        asked: the figure over all of them, with its 95% interval; what failed or cannot be read is wrong.
+        answered: over those alone whose answers could be read; None where there are none.
+    """
+
+    name: str
+    scope: str
+    units: int
+    asked: Estimate
+    answered: Estimate | None
+
+
+@dataclass(frozen=True, slots=True)
+class PublicScores:
+    """All figures of a run, the headline first.
+
+    Attributes:
+        run: name of the run.
+        benchmark: registered name of the benchmark.
+        rule: by which it was scored.
+        figures: none where nothing was answered.
+        guess: expected share of right answers of a uniform guess; None where the answers are no options.
+        outcomes: how the questions ended.
+        coverage: share of the benchmark's questions that have an answer.
+        videos: number of different videos, which the intervals rest on.
+    """
+
+    run: str
+    benchmark: str
+    rule: str
+    figures: tuple[PublicFigure, ...]
+    guess: float | None
+    outcomes: Outcomes
+    coverage: float
+    videos: int
+
+    @property
+    def headline(self) -> PublicFigure | None:
+        """Return the first figure; None where nothing was answered."""
+        return self.figures[0] if self.figures else None
+
+
+def rules_of(benchmark: Benchmark[object]) -> dict[str, Rule]:
+    """Return the rules of a benchmark by name, the default one first."""
+    return {"ours": OURS, **benchmark.rules}
+
+
+def score_public(run: Run, rule: str = "ours") -> PublicScores:
+    """Score what a run of a public benchmark has answered so far.
+
+    Raises:
+        ConfigError: the run is of no public benchmark, or the benchmark has no such rule.
+        DataError: the run has no predictions yet.
+    """
+    if run.config.benchmark is None:
+        raise ConfigError(f"{run.path} is the run of no public benchmark, so it is scored without --rule")
+    name = run.config.benchmark.name
+    benchmark: Benchmark[object] = BENCHMARKS.get(name)()
+    rules = rules_of(benchmark)
+    if rule not in rules:
+        raise ConfigError(f"--rule {rule}: {name} has no such rule{suggest(rule, rules)}")
+    if not run.predictions:
+        raise DataError(f"{run.path} has no predictions yet: go on with its `videossr bench run`")
+    counted = [prediction for prediction in run.predictions if prediction.category != UNREAD]
+    marked = [mark(prediction, rules[rule]) for prediction in counted]
+    answered = any(prediction.texts for prediction in counted)
+    resampler = Resampler(run.predictions)
+    figures = benchmark.figures(marked, rule) if answered else ()
+    return PublicScores(
+        run=run.name,
+        benchmark=name,
+        rule=rule,
+        figures=tuple(_estimated(figure, resampler, rules[rule]) for figure in figures if figure.units),
+        guess=_uniform_guess(counted),
+        outcomes=outcomes(run),
+        coverage=sum(bool(prediction.texts) for prediction in counted) / run.config.size,
+        videos=resampler.videos,
+    )
+
+
+def mark(prediction: Prediction, rule: Rule) -> Marked:
+    """Score one prediction by a rule.
+
+    Raises:
+        DataError: its gold answer or data source is no such thing.
+    """
+    text = prediction.texts[0] if prediction.texts else ""
+    value: float | None = None
+    parts: tuple[float, ...] = ()
+    try:
+        if prediction.texts and rule.score is not None:
+            value = rule.score(text, prediction.answer)
+        elif prediction.texts:
+            kind = answer_type_of(prediction.data_source)
+            scores = kind.score(text, prediction.answer)
+            value, parts = kind.value(scores) if scores.parsed else None, scores.parts
+    except ValueError as error:
+        raise DataError(f"question {prediction.id}: {error}") from error
+    return Marked(
+        index=prediction.index,
+        id=prediction.id,
+        category=prediction.category,
+        answer=prediction.answer,
+        groups=prediction.difficulty,
+        text=text,
+        value=value or 0.0,
+        read=value is not None,
+        parts=parts,
+    )
+
+
+def _estimated(figure: Figure, resampler: Resampler, rule: Rule) -> PublicFigure:
+    """Compute a figure and its intervals."""
+    kept = tuple(part for part in figure.answered if part)
+    answered = _estimate(kept, resampler) if kept else None
+    asked = _estimate(figure.parts, resampler)
+    return PublicFigure(
+        figure.name, figure.scope, figure.units, asked if rule.counts_unread else (answered or asked), answered
+    )
+
+
+def _estimate(parts: Sequence[Mapping[int, float]], resampler: Resampler) -> Estimate:
+    """Average each part, and the parts, with the interval that holds 95% of the resamples."""
+    means = resampler.means(*parts)
+    low, high = np.quantile(np.mean([mean.drawn for mean in means], axis=0), [0.025, 0.975])
+    return Estimate(fmean(mean.value for mean in means), float(low), float(high))
+
+
+def _uniform_guess(predictions: Sequence[Prediction]) -> float | None:
+    """Compute the expected share of right answers of a uniform guess among the options that gold answers list."""
+    lines = [prediction.answer.count("\n") for prediction in predictions if prediction.data_source == "videossr/option"]
+    numbers = [number for number in lines if number]
+    return fmean(1 / number for number in numbers) if numbers else None

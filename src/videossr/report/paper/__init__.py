@@ -1,0 +1,1 @@
+"""Runs of public benchmarks in the paper's tables: as a page, and as text for other programs."""

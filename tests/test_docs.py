@@ -17,8 +17,11 @@ from cyclopts import ArgumentOrderError, CycloptsError, MissingArgumentError
 import videossr
 from tests.helpers.snippets import PAGES, ROOT, RUNNABLE, Snippet, code_spans, snippets
 from tests.test_layers import LAYERS
+from videossr.bench.public.base import BENCHMARKS
+from videossr.bench.public.questions import read_settings
 from videossr.builder.recipe import load_recipe, recipe_names
 from videossr.cli import app
+from videossr.cli.bench.public import benchmark_names, split_settings
 from videossr.cli.settings import parse_settings
 from videossr.training.config import load_config, names
 
@@ -145,8 +148,12 @@ def fault_of(words: list[str], whole: bool) -> str:
         return ""
     try:
         command, bound, _ = app.parse_args(words, print_error=False, exit_on_error=False)
-        prefix = "model." if words[0] == "bench" else ""
+        public = benchmark_names(bound.args[0]) if words[:2] in (["bench", "run"], ["bench", "check"]) else None
+        prefix = "model." if words[0] == "bench" and public is None else ""
         settings = parse_settings(bound.arguments.get("settings", ()), command, "--a.b=1", prefix)
+        for name, own in split_settings(settings, public).items() if public else ():
+            if name != "model":
+                read_settings(BENCHMARKS.get(name), name, own)
         if words[0] == "train" and bound.arguments["config"] in names():
             load_config(bound.arguments["config"], settings)
         if words[0] == "build" and bound.arguments["recipe"] in recipe_names():

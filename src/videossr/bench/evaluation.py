@@ -136,7 +136,7 @@ def evaluate(
         for prediction in before:
             state.add(prediction)
         session = _Session.read(staging / _SESSION, folder / MANIFEST)
-        still_open = [index for index in chosen if index not in finished]
+        still_open = order_by_video(questions, [index for index in chosen if index not in finished])
         unfinished = bool(still_open) or not (folder / MANIFEST).exists()
         # A task whose distribution is wrong must be told before anything is asked.
         chance = _expected_scores(questions) if unfinished and benchmark is None else {}
@@ -182,6 +182,19 @@ def choose_questions(questions: QuestionSet, limit: int | None, among: Sequence[
         left -= share
         chosen += [members[k * len(members) // share] for k in range(share)]
     return sorted(chosen)
+
+
+def order_by_video(questions: QuestionSet, indices: Sequence[int]) -> list[int]:
+    """Put questions about one video one after the other, where the first of them stands: a model may read it once."""
+    first: dict[str, int] = {}
+    keys = {}
+    for index in indices:
+        try:
+            source = questions.source(index)
+        except Exception:  # a row that cannot be read is told when it is asked
+            source = f"\n{index}"
+        keys[index] = (first.setdefault(source, index), index)
+    return sorted(indices, key=keys.__getitem__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,6 +120,32 @@ def read_prefix(model: VisionLanguageModel, inputs: Mapping[str, torch.Tensor], 
     return SharedPrefix(out.logits[:, -1], keys, values, length, _delta(inputs))
 
 
+def continue_prefix(
+    model: VisionLanguageModel, inputs: Mapping[str, torch.Tensor], known: SharedPrefix, shared: int
+) -> SharedPrefix:
+    """Read a prompt whose first tokens, with all its frames, are those of a prompt that was read before.
+
+    Args:
+        model: the one that has read the other prompt.
+        inputs: `input_ids` (1, P) and `position_ids` (4, 1, P) of the whole prompt.
+        known: what the model kept of the other prompt; it is not changed.
+        shared: tokens that both begin with, fewer than P.
+    """
+    cache = transformers.DynamicCache()
+    for number, layer in enumerate(zip(known.keys, known.values, strict=True)):
+        cache.update(*(states[:, :, :shared] for states in layer), number)
+    ids = inputs["input_ids"]
+    out = model(
+        input_ids=ids[:, shared:],
+        attention_mask=torch.ones_like(ids),
+        position_ids=inputs["position_ids"][..., shared:],
+        **cache_arguments(model, cache),
+        logits_to_keep=1,
+    )
+    keys, values = zip(*((layer.keys, layer.values) for layer in cache.layers), strict=True)
+    return SharedPrefix(out.logits[:, -1], keys, values, ids.shape[1], _delta(inputs))
+
+
 def answer_scores(
     model: VisionLanguageModel,
     prefix: SharedPrefix,

@@ -27,10 +27,10 @@ try:
 except ImportError as missing:
     raise MissingExtraError(f"--model hf: {missing}: pip install 'videossr[hf]'") from missing
 
-from videossr.engine.checkpoint import device_name, find_device, open_checkpoint, out_of_memory, prompt_inputs
+from videossr.engine.checkpoint import device_name, find_device, open_checkpoint, out_of_memory
 from videossr.engine.generation import GeneratedAnswer, generate
 from videossr.engine.model import context_length
-from videossr.engine.shared_prefix import read_prefix
+from videossr.engine.prompt_reader import PromptReader
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
@@ -77,6 +77,7 @@ class TransformersModel(Model[TransformersSettings]):
         self._limit = context_length(self._model)
         self._ends = self._checkpoint.ends.tokens
         self._batch = settings.batch
+        self._reader = PromptReader(self._model, self._device)
         self.waited = 0.0
 
     def describe(self) -> Mapping[str, JSON]:
@@ -125,6 +126,7 @@ class TransformersModel(Model[TransformersSettings]):
         except (torch.OutOfMemoryError, MemoryError, RuntimeError, ValueError, IndexError) as error:
             if isinstance(error, getattr(torch, "AcceleratorError", ())):
                 raise  # the device is not to be used again by this process
+            self._reader.forget()
             problem = f"{type(error).__name__}: {error}"
             short = out_of_memory(error)
         else:
@@ -151,9 +153,7 @@ class TransformersModel(Model[TransformersSettings]):
         self, prompts: Sequence[Prompt], indices: Sequence[int], decoding: Decoding
     ) -> list[list[GeneratedAnswer]]:
         """Return the answers to each prompt. Prompts are read one by one, then all answers are written side by side."""
-        prefixes = (  # read as they are taken, and alone: a long prompt fills a device by itself
-            read_prefix(self._model, prompt_inputs(prompt, self._device, self._model.dtype)) for prompt in prompts
-        )
+        prefixes = map(self._reader.read, prompts)  # as they are taken, and alone: a long prompt fills a device
         try:
             return generate(
                 self._model,

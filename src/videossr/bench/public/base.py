@@ -134,8 +134,8 @@ class NoSettings:
 class Benchmark(Generic[S]):
     """A public benchmark. A subclass reads records into rows; the rest has defaults.
 
-    `Settings` is a frozen pydantic dataclass, S, whose defaults are those that we believe to be the paper's;
-    `--NAME.SETTING=VALUE` overrides them.
+    `Settings` is a frozen pydantic dataclass, S, of what decides which questions are asked; its defaults are those that
+    we believe to be the paper's, and `--NAME.SETTING=VALUE` overrides them.
 
     Attributes:
         facts: about the benchmark.

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import zipfile
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
@@ -50,6 +50,8 @@ QUALITY = 95
 """Of the JPEGs: frames are stored at the size at which they are shown."""
 
 _FORMAT = 1
+_RECENT = 4
+"""Clips that are kept in memory, for the next question about their video: 200 MB at 64 frames of 512 x 512."""
 _FACTS = "facts.json"
 _LOCKS: defaultdict[Path, Lock] = defaultdict(Lock)
 
@@ -78,7 +80,9 @@ class FrameCache:
     def __init__(self, folder: Path, budgets: tuple[int, ...]) -> None:
         self.folder = folder
         self.budgets = budgets
-        self._failed: dict[Path, str] = {}  # several questions are about one video, which need not be tried again
+        # Several questions are about one video, which need be neither tried nor read again.
+        self._failed: dict[Path, str] = {}
+        self._recent: OrderedDict[tuple[Path, int], Clip] = OrderedDict()
 
     def clock(self, place: AnyPath, footage: Footage, budget: int) -> Clock:
         """Return the clock of the frames that are shown of a video, without a decode where its container declares it.
@@ -105,6 +109,9 @@ class FrameCache:
         """
         path = self._pack(place, footage)
         with _LOCKS[path]:
+            recent = self._recent.get((path, budget))
+            if recent is not None:
+                return recent
             if path in self._failed:
                 raise DataError(self._failed[path])
             shown = self._kept(path).get(budget)
@@ -114,14 +121,11 @@ class FrameCache:
                 except DataError as error:
                     self._failed[path] = str(error)
                     raise
-        with zipfile.ZipFile(path) as pack:
-            pictures: dict[int, Frames] = {}
-            for frame in dict.fromkeys(shown.frames):
-                try:
-                    pictures[frame] = simplejpeg.decode_jpeg(pack.read(_jpeg(frame)), "RGB")
-                except (KeyError, ValueError, zipfile.BadZipFile) as error:
-                    raise DataError(f"{path}: damaged ({error}); delete it, and it is made anew") from error
-        return Clip(np.stack([pictures[frame] for frame in shown.frames]), shown.clock)
+            clip = _read_clip(path, shown)
+            self._recent[path, budget] = clip
+            while len(self._recent) > _RECENT:
+                self._recent.popitem(last=False)
+            return clip
 
     def _pack(self, place: AnyPath, footage: Footage) -> Path:
         """Return the path of the pack of a part of a video. Another version of the video has another one."""
@@ -188,6 +192,18 @@ class _Converter(FrameConverter):
     def size(self, width: int, height: int) -> tuple[int, int]:
         """Return the (H, W) of the pictures, in multiples of 32 by the rule of qwen_vl_utils."""
         return smart_size(height, width, LEAST_PIXELS, PIXELS)
+
+
+def _read_clip(path: Path, shown: _Shown) -> Clip:
+    """Read the frames of a clip from a pack. Raises DataError where it is damaged."""
+    pictures: dict[int, Frames] = {}
+    with zipfile.ZipFile(path) as pack:
+        for frame in dict.fromkeys(shown.frames):
+            try:
+                pictures[frame] = simplejpeg.decode_jpeg(pack.read(_jpeg(frame)), "RGB")
+            except (KeyError, ValueError, zipfile.BadZipFile) as error:
+                raise DataError(f"{path}: damaged ({error}); delete it, and it is made anew") from error
+    return Clip(np.stack([pictures[frame] for frame in shown.frames]), shown.clock)
 
 
 def _jpeg(frame: int) -> str:

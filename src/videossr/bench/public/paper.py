@@ -242,7 +242,7 @@ def _gains(base: Run, run: Run, benchmark: Benchmark[object], rule: str) -> dict
     if asked[0] != asked[1] or not any(p.texts for p in base.predictions):
         return {}
     how = rules_of(benchmark)[rule]
-    resampler = Resampler(run.predictions)
+    resampler = Resampler([prediction for prediction in run.predictions if prediction.category != UNREAD])
     before, after = (_figures(each, benchmark, rule, how) for each in (base, run))
     gains = {}
     for key in before.keys() & after.keys():

@@ -93,7 +93,7 @@ def score_public(run: Run, rule: str = "ours") -> PublicScores:
     counted = [prediction for prediction in run.predictions if prediction.category != UNREAD]
     marked = [mark(prediction, rules[rule]) for prediction in counted]
     answered = any(prediction.texts for prediction in counted)
-    resampler = Resampler(run.predictions)
+    resampler = Resampler(counted or run.predictions)
     figures = benchmark.figures(marked, rule) if answered else ()
     return PublicScores(
         run=run.name,

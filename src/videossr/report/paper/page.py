@@ -16,8 +16,8 @@ from videossr.bench.public.paper import Line, Paper, Table
 from videossr.bench.scoring import Estimate, percent
 from videossr.report import plots
 from videossr.report.page import write_page
-from videossr.report.paper.chart import frames_chart
 from videossr.report.paper.formats import DEPARTS, PRINTED, heading, signed
+from videossr.report.plots import frames_chart
 
 
 @dataclass(frozen=True, slots=True)

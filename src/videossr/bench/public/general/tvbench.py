@@ -32,10 +32,10 @@ class TVBench(MVBench):
     facts = Facts(
         title="TVBench",
         domain="general",
-        questions=2525,
+        questions=None,
         videos=None,
         metric="mean accuracy of the 10 tasks",
-        licence="not stated",
+        licence="CC BY 4.0",
         source="https://huggingface.co/datasets/FunAILab/TVBench",
         layout="json/<task>.json\nvideo/<task>/<video>, with the zip files unpacked in place",
     )

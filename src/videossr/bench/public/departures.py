@@ -13,6 +13,7 @@ from videossr.bench.public.published import FRAMES
 from videossr.bench.public.texts import Texts
 from videossr.bench.records import Run, RunConfig
 from videossr.config import parse, plain
+from videossr.errors import ConfigError
 from videossr.untrusted import one_line
 
 
@@ -33,8 +34,7 @@ def departures(run: Run, benchmark: Benchmark[object], rule: str) -> Iterator[st
 def _asked(run: Run, benchmark: Benchmark[object]) -> Iterator[str]:
     """Compare which questions were asked."""
     config = run.config
-    chosen = config.benchmark.settings if config.benchmark else {}
-    expected, _ = benchmark.size(parse(benchmark.Settings, chosen, run.name))
+    expected = _published(config, benchmark)
     if expected is not None and config.size != expected:
         yield f"{config.size:,} questions were found, and {expected:,} are published"
     if config.wanted < config.size:
@@ -47,6 +47,15 @@ def _asked(run: Run, benchmark: Benchmark[object]) -> Iterator[str]:
         yield f"{len(silent):,} of {len(run.predictions):,} questions have no answer" + (
             f", the first: {reason}" if reason else ""
         )
+
+
+def _published(config: RunConfig, benchmark: Benchmark[object]) -> int | None:
+    """Return the published number of questions; None where it is not known for the settings of a run."""
+    chosen = config.benchmark.settings if config.benchmark else {}
+    try:
+        return benchmark.size(parse(benchmark.Settings, chosen, config.questions))[0]
+    except ConfigError:  # a setting of another version, which is told as a departure
+        return None
 
 
 def _shown(config: RunConfig, benchmark: Benchmark[object]) -> Iterator[str]:

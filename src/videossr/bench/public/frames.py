@@ -82,6 +82,7 @@ class FrameCache:
         self.budgets = budgets
         # Several questions are about one video, which need be neither tried nor read again.
         self._failed: dict[Path, str] = {}
+        self._clocks: dict[tuple[Path, int], Clock] = {}
         self._recent: OrderedDict[tuple[Path, int], Clip] = OrderedDict()
 
     def clock(self, place: AnyPath, footage: Footage, budget: int) -> Clock:
@@ -96,11 +97,17 @@ class FrameCache:
             DataError: the video cannot be used.
             OSError: it cannot be read.
         """
-        kept = self._kept(self._pack(place, footage))
-        if budget in kept:
-            return kept[budget].clock
-        with _named(place):
-            return _window(footage, (budget,)).choice(_timeline(place, footage), budget).clock
+        path = self._pack(place, footage)
+        clock = self._clocks.get((path, budget))
+        if clock is None:
+            kept = self._kept(path).get(budget)
+            if kept is not None:
+                clock = kept.clock
+            else:
+                with _named(place):
+                    clock = _window(footage, (budget,)).choice(_timeline(place, footage), budget).clock
+            self._clocks[path, budget] = clock
+        return clock
 
     def clip(self, place: AnyPath, footage: Footage, budget: int) -> Clip:
         """Return the frames that are shown of a video; they are decoded where no pack has them.
@@ -168,6 +175,8 @@ class FrameCache:
                 _, timeline, choice, _ = pick_images(images, window, use, begin)
             choices = {budget: window.choice(timeline, budget) for budget in budgets}
         shown = {budget: _Shown(choice.clock, choice.frames) for budget, choice in choices.items()}
+        # A decode may contradict the times that the container declares; it counts for the next question.
+        self._clocks |= {(path, budget): part.clock for budget, part in shown.items()}
         path.parent.mkdir(parents=True, exist_ok=True)
         facts = {
             "video": place.name,

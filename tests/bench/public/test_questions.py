@@ -7,6 +7,7 @@ import pickle
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.helpers.public import write
@@ -17,6 +18,7 @@ from videossr.bench.public.questions import PublicQuestions
 from videossr.bench.public.texts import Texts
 from videossr.bench.records import UNREAD
 from videossr.errors import ConfigError, DataError, NotFoundError
+from videossr.storage.paths import to_path, write_bytes
 
 
 @pytest.fixture
@@ -74,6 +76,19 @@ def test_the_hash_follows_what_is_asked_and_not_where_it_lies(data: Path, tmp_pa
     path = data / "json/counterfactual_inference.json"
     path.write_text(path.read_text().replace("cube", "ball"))
     assert opened(data).hash != first
+
+
+def test_a_folder_at_an_address_is_read_like_a_local_one(data: Path, tmp_path: Path) -> None:
+    for path in data.rglob("*"):
+        if path.is_file():
+            write_bytes(to_path(f"memory://{tmp_path.name}/{path.relative_to(data)}"), path.read_bytes())
+    remote = PublicQuestions("mvbench", f"memory://{tmp_path.name}", frames=4, cache=FrameCache(tmp_path / "new", (4,)))
+    local = opened(data)
+    assert remote.hash == local.hash
+    for index in range(2):
+        assert remote.question(index) == local.question(index)
+        (mine,), (other,) = remote.clips(index), local.clips(index)
+        np.testing.assert_array_equal(mine.frames, other.frames)
 
 
 def test_a_bad_row_and_a_missing_video_cost_their_own_questions_only(data: Path) -> None:

@@ -104,6 +104,19 @@ def test_stored_answers_are_scored_by_another_rule(command: Command, tmp_path: P
     assert "did you mean 'official'" in err
 
 
+def test_the_gain_of_lectures_is_told_for_both_runs_of_videommmu(command: Command, tmp_path: Path) -> None:
+    write("videommmu", tmp_path / "data")
+    command("bench run videommmu --data data --model constant --frames 4 --out lecture")
+    command("bench run videommmu --data data --model constant --frames 4 --out before --videommmu.video=question_only")
+    predictions = tmp_path / "before/videommmu/4" / PREDICTIONS
+    said = json.loads(predictions.read_text().splitlines()[0])
+    predictions.write_text(json.dumps({**said, "texts": ["no letter"]}) + "\n")
+    code, out, _ = command("bench score before/videommmu/4 lecture/videommmu/4")
+    assert code == 0
+    assert "adaptation: 0.0% without the lecture, 100.0% with it: gain 100.0%" in out
+    assert "without the lecture" not in command("bench score lecture/videommmu/4")[1]
+
+
 def test_settings_of_a_benchmark_and_texts_decide_what_is_asked(command: Command, tmp_path: Path) -> None:
     write("tempcompass", tmp_path / "data")
     (tmp_path / "texts.toml").write_text('[tempcompass]\nyes_or_no = "{videos}{question} Yes or no?"\n')

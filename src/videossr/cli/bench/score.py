@@ -10,7 +10,8 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from videossr.bench.public.scoring import score_public
+from videossr.bench.public.reasoning.videommmu import gain
+from videossr.bench.public.scoring import PublicScores, score_public
 from videossr.bench.records import Run, read_run
 from videossr.bench.scoring import Denominator, score
 from videossr.cli.bench.public import print_public
@@ -83,5 +84,22 @@ def _score_public(runs: Sequence[Run], rule: str, *, as_json: bool) -> None:
             print_public(board, safe(str(run.path)))
             print_failures(run)
             console.print()
+        _show_gain(runs, boards)
     if any(board.headline is None for board in boards):
         sys.exit(1)
+
+
+def _show_gain(runs: Sequence[Run], boards: Sequence[PublicScores]) -> None:
+    """Print what lectures add, where VideoMMMU's adaptation was asked without and with them, one after the other."""
+    accuracies: dict[str, float] = {}
+    for run, board in zip(runs, boards, strict=True):
+        if board.benchmark != "videommmu" or run.config.benchmark is None:
+            continue
+        video = str(run.config.benchmark.settings["video"])
+        scope = "Adaptation" if video == "lecture" else ""  # without lectures nothing else is asked
+        accuracies |= {video: 100 * figure.asked.value for figure in board.figures if figure.scope == scope}
+    before, after = accuracies.get("question_only"), accuracies.get("lecture")
+    if before is not None and after is not None and before < 100:
+        console.print(
+            f"adaptation: {before:.1f}% without the lecture, {after:.1f}% with it: gain {gain(before, after):.1f}%"
+        )

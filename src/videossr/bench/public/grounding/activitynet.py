@@ -9,9 +9,9 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as checked
 
 from videossr.bench.public.annotations import Data, Record
-from videossr.bench.public.base import Benchmark, Facts, Footage, Row
+from videossr.bench.public.base import Benchmark, Facts, Footage, Row, Rule
 from videossr.bench.public.figures import Figure, Marked, span_figures
-from videossr.bench.public.grounding.gold import CATEGORY, gold_windows, queries, sentence
+from videossr.bench.public.grounding.gold import CATEGORY, RELEASED, gold_windows, queries, sentence
 
 _FILES: Mapping[str, tuple[str, ...]] = {
     "val_1": ("val_1.json", "captions/val_1.json", "val.json"),
@@ -47,6 +47,7 @@ class ActivityNet(Benchmark[ActivityNetSettings]):
         column="ANet",
     )
     Settings = ActivityNetSettings
+    rules: ClassVar[Mapping[str, Rule]] = {"released": RELEASED}
     fields: ClassVar[frozenset[str]] = frozenset(["duration", "timestamps", "sentences"])
 
     def size(self, settings: ActivityNetSettings) -> tuple[int, int]:

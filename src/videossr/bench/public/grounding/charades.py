@@ -12,7 +12,7 @@ from videossr.answers.windows import read_windows, score_windows, window_answer
 from videossr.bench.public.annotations import Data, Record
 from videossr.bench.public.base import Benchmark, Facts, Footage, NoSettings, Row, Rule
 from videossr.bench.public.figures import Figure, Marked, span_figures
-from videossr.bench.public.grounding.gold import CATEGORY, gold_windows
+from videossr.bench.public.grounding.gold import CATEGORY, RELEASED, gold_windows
 
 _NUMBER = r"\d+(?:\.\d+)?"
 _LINE = re.compile(rf"(\S+)\s+({_NUMBER})\s+({_NUMBER})\s*##(.*\S.*)")
@@ -41,6 +41,7 @@ class Charades(Benchmark[NoSettings]):
         column="Cha",
     )
     rules: ClassVar[Mapping[str, Rule]] = {
+        "released": RELEASED,
         "clipped": Rule(f"A gold window ends where the video does, by the length that {_LENGTHS} states."),
     }
 

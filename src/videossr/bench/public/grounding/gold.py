@@ -3,14 +3,41 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from itertools import zip_longest
 
-from videossr.answers.windows import Window, window_answer
+from videossr.answers.windows import Window, read_windows, window_answer
 from videossr.bench.public.annotations import Data, Record
+from videossr.bench.public.base import Rule
+from videossr.rewards import interval_overlap
 
 CATEGORY = "grounding"
 """Of the questions of benchmarks that have only one kind."""
+
+
+_DASHED = re.compile(r"(\d+(?:\.\d+)?)\s*-\s*(\d+(?:\.\d+)?)")
+
+
+def first_dashed(text: str, gold: str) -> float | None:
+    """Score as the paper's released script does: the first `number - number`, against the first gold window.
+
+    The ends may stand in either order. None where there is no such pair, as in `24.3s - 30.4s` or with a longer dash.
+    """
+    match = _DASHED.search(text)
+    if match is None:
+        return None
+    start, end = sorted(map(float, match.groups()))
+    return interval_overlap((start, end), read_windows(gold)[0])
+
+
+RELEASED = Rule(
+    "As the paper's released script counts: the first `number - number` against the first gold window; an answer "
+    "without one leaves the denominator.",
+    first_dashed,
+    counts_unread=False,
+)
+"""The rule `released` of the four grounding benchmarks of the paper."""
 
 
 def queries(data: Data, name: str, spans: str, sentences: str, **context: str) -> Iterator[Record]:

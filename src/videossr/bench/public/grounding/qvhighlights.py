@@ -16,7 +16,7 @@ from videossr.answers.windows import Window, read_windows, score_windows, window
 from videossr.bench.public.annotations import Data, Record
 from videossr.bench.public.base import Benchmark, Facts, Footage, Row, Rule
 from videossr.bench.public.figures import Figure, Marked, mean_figure, span_figures
-from videossr.bench.public.grounding.gold import CATEGORY, gold_windows
+from videossr.bench.public.grounding.gold import CATEGORY, RELEASED, gold_windows
 
 THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 """Of the overlap, by which the official script counts a window as found."""
@@ -72,6 +72,7 @@ class QVHighlights(Benchmark[QVHighlightsSettings]):
     )
     Settings = QVHighlightsSettings
     rules: ClassVar[Mapping[str, Rule]] = {
+        "released": RELEASED,
         "first": Rule("The overlap with the first gold window alone.", first_window),
         "official": Rule("R@0.5 to R@0.95 and the mean average precision, also by the length of the gold windows."),
     }

@@ -6,14 +6,14 @@ Two copies of the test split are read: the one whose spans are frame numbers, an
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from videossr.answers.windows import Window
 from videossr.bench.public.annotations import Data, Record
-from videossr.bench.public.base import Benchmark, Facts, Footage, NoSettings, Row
+from videossr.bench.public.base import Benchmark, Facts, Footage, NoSettings, Row, Rule
 from videossr.bench.public.figures import Figure, Marked, span_figures
-from videossr.bench.public.grounding.gold import CATEGORY, gold_windows, queries, sentence
+from videossr.bench.public.grounding.gold import CATEGORY, RELEASED, gold_windows, queries, sentence
 
 FRAMES = "test.json"
 """The copy in frame numbers."""
@@ -37,6 +37,7 @@ class TACoS(Benchmark[NoSettings]):
         "videos/<id>.avi, or <id>.mp4, or <id>-cam-002.mp4",
         column="TACoS",
     )
+    rules: ClassVar[Mapping[str, Rule]] = {"released": RELEASED}
     fields: ClassVar[frozenset[str]] = frozenset(
         ["timestamps", "sentences", "fps", "num_frames", "vid", "query", "duration", "relevant_windows", "qid"]
     )

@@ -97,7 +97,7 @@ def _show_gain(runs: Sequence[Run], boards: Sequence[PublicScores]) -> None:
             continue
         video = str(run.config.benchmark.settings["video"])
         scope = "Adaptation" if video == "lecture" else ""  # without lectures nothing else is asked
-        accuracies |= {video: 100 * figure.asked.value for figure in board.figures if figure.scope == scope}
+        accuracies[video] = next((100 * figure.asked.value for figure in board.figures if figure.scope == scope), 0.0)
     before, after = accuracies.get("question_only"), accuracies.get("lecture")
     if before is not None and after is not None and before < 100:
         console.print(

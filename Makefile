@@ -25,7 +25,7 @@ demo: $(VENV)/.installed
 	$(BIN)/videossr bench run demo/viubench --model constant --out demo/runs/constant
 	$(BIN)/videossr bench run demo/viubench --model hf:demo/tiny --out demo/runs/tiny
 	$(BIN)/videossr bench probe demo/dataset --model hf:demo/tiny --out demo/runs/probe
-	$(BIN)/python examples/demo_benchmark.py "$(or $(VIDEOS),demo/videos)" demo/charades
+	$(if $(VIDEOS),,$(BIN)/python examples/demo_benchmark.py demo/videos demo/charades)
 	$(if $(VIDEOS),,$(BIN)/videossr bench run charades --data demo/charades --model hf:demo/tiny --frames 8,16 --cache demo/frames --out demo/runs/public)
 	$(BIN)/videossr report demo/runs/chance demo/runs/constant demo/runs/tiny --out demo/report.html
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/nano/nano.sh demo/nano quick

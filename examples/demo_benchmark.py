@@ -19,8 +19,12 @@ MOMENTS = (
 
 def main(videos: Path, folder: Path) -> None:
     """Write the annotations into `folder`, and copy the videos that they are about below it."""
-    (folder / "videos").mkdir(parents=True, exist_ok=True)
+    if not videos.is_dir():
+        raise SystemExit(f"{videos} is no folder: make the videos with examples/demo_videos.py")
     moments = [moment for moment in MOMENTS if (videos / f"{moment[0]}.mp4").exists()]
+    if not moments:
+        raise SystemExit(f"{videos} has none of the videos of the demo: make them with examples/demo_videos.py")
+    (folder / "videos").mkdir(parents=True, exist_ok=True)
     for name in dict.fromkeys(moment[0] for moment in moments):
         shutil.copyfile(videos / f"{name}.mp4", folder / "videos" / f"{name}.mp4")
     lines = [f"{name} {start} {end}##{sentence}.\n" for name, start, end, sentence in moments]
@@ -28,4 +32,6 @@ def main(videos: Path, folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        raise SystemExit(__doc__)
     main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -57,7 +57,7 @@ FOURTEEN = option_answer(labelled([f"option {k}" for k in range(14)]), 13)
         (YES, "Yes", "yes"),
         (YES, "No, it does not.", "no"),
         (YES, "Not at all", None),
-        (YES, "yes and no", "yes"),
+        (YES, "yes and no", None),
         (LABELLED_YES, "No", "b"),
         (LABELLED_YES, "A", "a"),
         (EQUAL, "a", "a"),
@@ -93,15 +93,20 @@ def test_options_at_the_end_of_a_question_are_found() -> None:
 
 
 def test_guesses_of_options_score_what_is_expected() -> None:
-    golds = [CARS, CARS, option_answer(labelled(["x", "y"]), 0)]
+    golds = [CARS, CARS, option_answer(labelled(["x", "y"]), 0), "no\nyes\nno"]
     clock = Clock((0,), 1)
     questions = [Question(str(k), "videossr/option", "", "<video>", gold, (clock,)) for k, gold in enumerate(golds)]
     distribution = OPTION.distribution(questions)
     rng = np.random.default_rng(0)
     for guess in ("uniform", "prior", "constant"):
-        tried = [OPTION.score(distribution.text(guess, rng, clock), gold).strict for _ in range(3000) for gold in golds]
-        assert np.mean(tried) == pytest.approx(distribution.expected_score(guess).score, abs=0.02)
-    assert distribution.expected_score("constant").score == pytest.approx(2 / 3)
+        said = [(OPTION.guess(distribution, guess, rng, q), q.answer) for _ in range(3000) for q in questions]
+        scores = [OPTION.score(text, gold) for text, gold in said]
+        assert all(score.parsed for score in scores)
+        assert np.mean([score.strict for score in scores]) == pytest.approx(
+            distribution.expected_score(guess).score, abs=0.02
+        )
+    assert distribution.expected_score("uniform").score == pytest.approx((1 / 3 + 1 / 3 + 1 / 2 + 1 / 2) / 4)
+    assert distribution.expected_score("constant").score == pytest.approx(3 / 4)
 
 
 @pytest.mark.parametrize(
@@ -121,6 +126,7 @@ def test_guesses_of_options_score_what_is_expected() -> None:
         ("0, 1, 2", None),
         ("9" * 5000, None),
         ("", None),
+        ("<think>Correct order: 3, 1, 2", None),
     ],
 )
 def test_sequence_is_read_in_any_spelling_that_says_one_order(text: str, order: tuple[int, ...] | None) -> None:
@@ -150,3 +156,20 @@ def test_windows_are_scored_by_the_best_and_moments_by_their_union() -> None:
     assert not MOMENTS.score("none", gold).parsed
     with pytest.raises(ValueError, match="not intervals"):
         WINDOWS.score("1-2", "82-150; 0-10")
+
+
+def test_more_options_than_letters_are_refused() -> None:
+    with pytest.raises(ValueError, match="27 options"):
+        labelled(["x"] * 27)
+
+
+def test_a_guess_of_windows_is_one_interval_within_the_video() -> None:
+    clock = Clock((0, 5000), 10_000)
+    golds = ["0-4, 6-8", "2-3", "9-99"]
+    questions = [Question(str(k), "videossr/windows", "", "<video>", gold, (clock,)) for k, gold in enumerate(golds)]
+    distribution = WINDOWS.distribution(questions)
+    rng = np.random.default_rng(0)
+    for question in questions * 30:
+        text = WINDOWS.guess(distribution, "uniform", rng, question)
+        assert WINDOWS.score(text, question.answer).parsed
+        assert 0 <= read_windows(text)[0][0] < read_windows(text)[0][1] <= 10

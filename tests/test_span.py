@@ -24,7 +24,7 @@ SOURCE = "videossr/span"
      "24.3 until 30.4", "[24.3, 30.4]", "(24.3 s, 30.4 s)", "00:24.3 - 00:30.4", "0:00:24.3 to 0:00:30.4",
      "The event happens from 24.3 to 30.4 seconds.", "It lasts 6 s: 24.3-30.4", "<think>1-2 or 3-4</think>24.3-30.4",
      "<answer>24.3-30.4</answer>, not 1-2", "24.3-30.4, that is 00:24.3 to 00:30.4", "**24.3-30.4**", "24.3 - 30.4\n",
-     "Answer: 24.3 - 30.4"],
+     "Answer: 24.3 - 30.4", "24,3 - 30,4", "start: 24.3, end: 30.4", "Start time: 24.3s; End time: 30.4s"],
 )  # fmt: skip
 def test_usual_spellings_are_read(text: str) -> None:
     assert parse_span(text) == (24.3, 30.4)
@@ -35,7 +35,8 @@ def test_usual_spellings_are_read(text: str) -> None:
     "text",
     ["", "24.3", "24.3s", "24.3, 30.4", "-5 - 10", "10-20-30", "10 - 20 - 30", "2024-10-18", "30.4-24.3", "1-2 and 3-4",
      "1-2\n3-4", "1-2 or 3-4", "a1-2", "1.2.3-4", "1-2x", "1:2-1:3", "10:99999-4", "minute 1 to minute 2", "one to two",
-     "<answer></answer>1-2", "[1, 2, 3]", "1e3-2e3"],
+     "<answer></answer>1-2", "[1, 2, 3]", "1e3-2e3", "<think>1-2",
+     "1-2,3-4"],
 )  # fmt: skip
 def test_what_names_no_interval_or_two_is_not_read(text: str) -> None:
     assert parse_span(text) is None

@@ -101,12 +101,12 @@ def parse_interval(text: str) -> tuple[float, float] | None:
 def parse_span(text: str) -> tuple[float, float] | None:
     """Read one interval of time in any usual spelling, wherever it stands in a text.
 
-    1. What stands before the last `</think>` does not count. Where there is an `<answer>`, only what stands between the
-       last one and its `</answer>` (or the end) counts.
+    1. Thoughts do not count, nor what stands around the last `<answer>`, see `outside_thoughts`.
     2. A time is seconds, as `24.3`, or hours, minutes and seconds, as `0:24` or `1:02:03.5`; `s`, `sec`, `secs`,
        `second` or `seconds` may follow.
     3. An interval is two times with a hyphen, a dash, `~`, `to`, `and`, `until` or `till` between them, as in
-       `from 24.3s to 30.4s`, or with a comma in brackets, as in `[24.3, 30.4]`; the second is not the smaller one.
+       `from 24.3s to 30.4s`, or with a comma in brackets, as in `[24.3, 30.4]`, or named, as in
+       `start: 24.3, end: 30.4`; the second is not the smaller one. `24,3 - 30,4` has decimal commas.
     4. Neither `10-20-30` nor `-5 - 10` is an interval. A text that names two different intervals says none.
 
     The answers to public benchmarks are read so. In training, `parse_interval` asks for the exact form.
@@ -116,11 +116,23 @@ def parse_span(text: str) -> tuple[float, float] | None:
     return (start, end) if start <= end else None
 
 
+def outside_thoughts(text: str) -> str:
+    """Return what a text says: behind its last `</think>`, before a `<think>` that is never closed.
+
+    Where there is an `<answer>`, it is what stands between the last one and its `</answer>`, or the end.
+    """
+    said = text.rpartition("</think>")[2].partition("<think>")[0]
+    return said.rpartition("<answer>")[2].partition("</answer>")[0]
+
+
 def find_spans(text: str) -> Iterator[tuple[float, float]]:
     """Yield the intervals that a text names, see `parse_span`; the second time may be the smaller one."""
-    text = text.rpartition("</think>")[2].rpartition("<answer>")[2].partition("</answer>")[0]
+    text = outside_thoughts(text)
     plain = re.sub(r"(?<=\d)\s?(?:s|secs?|seconds?)\b", "", text.lower())
     plain = re.sub(r"\b(?:to|and|until|till)\b|[~\u2010-\u2015\u2212]|-{2,3}", "-", plain)
+    plain = re.sub(r"(?<![\d-])(\d{1,9}),(\d\d?)(\s?-\s?)(\d{1,9}),(\d\d?)(?![\d-])", r"\1.\2\3\4.\5", plain)
+    named = rf"start(?:\s?time)?\s?[:=]?\s?({_TIME})\s?[,;]?\s?end(?:\s?time)?\s?[:=]?\s?({_TIME})"
+    plain = re.sub(named, r" \1-\2 ", plain)
     plain = re.sub(rf"[(\[]\s?({_TIME})\s?,\s?({_TIME})\s?[)\]]", r" \1-\2 ", plain)
     for run in re.findall(r"(?<!\w)(?:[\d. \t-]|:(?=\d))+(?!\w)", plain):
         times = [re.fullmatch(_TIME, time.strip()) for time in run.strip(" \t.").split("-", 2)]

@@ -142,6 +142,12 @@ class AnswerType:
         """Read the distribution of a category's gold answers off its questions."""
         return EmpiricalDistribution(self, tuple(question.answer for question in questions[:ANSWERS]))
 
+    def guess(
+        self, distribution: AnswerDistribution, guess: Guess, rng: np.random.Generator, question: Question
+    ) -> str:
+        """Guess the answer to a question, whose gold answer decides nothing but the form of a guess."""
+        return distribution.text(guess, rng, question.clocks[0])
+
     def checks(self, golds: Sequence[GoldAnswer]) -> Iterator[Check]:
         """Look for what gives the answers of a category away; nothing is known of answers in general."""
         return iter(())

@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from videossr.answers.base import AnswerType, EntryForm, ExpectedScore, Guess, normalize
+from videossr.answers.base import AnswerDistribution, AnswerType, EntryForm, ExpectedScore, Guess, normalize
 from videossr.answers.checks import Check, GoldAnswer
 from videossr.clock import Clock
 from videossr.question import Question
-from videossr.rewards import Scorer, Scores, parse_choice
+from videossr.rewards import Scorer, Scores, outside_thoughts, parse_choice
 
-_LETTER = re.compile(r"\s*[(\[]?([A-Z])[)\].:](?!\w)\s*(.*)", re.DOTALL)
+_LETTER = re.compile(r"\s*[(\[]?([A-Z])[)\].:](?!\w[.)])\s*(.*)", re.DOTALL)
 _WORDS = re.compile(r"\s*((?:Option|Sentence|Caption)\s+(\w))\s*:\s*(.*)", re.DOTALL | re.IGNORECASE)
 _LEAD = re.compile(r"(?:the\s+)?(?:(?:final|correct|right|best)\s+)?answer\s*(?:is\b)?\s*:?\s*", re.IGNORECASE)
+
+_QUOTES = "\"'`\u2018\u2019\u201c\u201d "
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -32,7 +34,12 @@ def labelled(options: Sequence[str]) -> tuple[str, ...]:
 
     >>> labelled(["a cat", "a dog"])
     ('A. a cat', 'B. a dog')
+
+    Raises:
+        ValueError: there are more options than letters.
     """
+    if len(options) > len(LETTERS):
+        raise ValueError(f"there are {len(options)} options, and {len(LETTERS)} letters")
     return tuple(f"{letter}. {one_line(option)}" for letter, option in zip(LETTERS, options, strict=False))
 
 
@@ -49,7 +56,7 @@ def options_in(question: str) -> tuple[str, ...]:
     found: list[str] = []
     for line in question.splitlines():
         match = _LETTER.fullmatch(line)
-        if match and match[1] == LETTERS[len(found)]:
+        if match and match[1] == LETTERS[len(found) : len(found) + 1]:
             found.append(one_line(line))
         elif match and match[1] == "A":
             found = [one_line(line)]
@@ -88,34 +95,42 @@ class _Option:
 def parse_option(text: str, gold: str) -> str | None:
     """Read which of the options of a gold answer a text chooses; None where it does not say one and only one.
 
-    1. What stands before the last `</think>` does not count, nor what stands around the last `<answer>`.
+    1. Thoughts do not count, nor what stands around the last `<answer>`, see `videossr.rewards.outside_thoughts`.
     2. A letter is read by `videossr.rewards.parse_choice`; it must be the label of an option.
     3. Else the text, or its first line, is an option with or without its label, or a label such as `Caption A`, `1`.
        Case, quotes, asterisks and a mark at the end do not matter. So `A red car` is never option A by its first
        letter, but it is the option with this text.
-    4. Where the options are yes and no, the first word tells.
+    4. Where the options are yes and no, the first word tells, unless the other one follows it.
 
     Returns:
         The label of the option in lower case, or its text where it has no label.
     """
     right, *lines = gold.splitlines()
     options = [_Option.of(line) for line in lines] or [_Option.of(f"{right}.")]
-    said = text.rpartition("</think>")[2]
+    said = outside_thoughts(text).replace("\uff1a", ": ").strip()
+    if len(said) < 6:
+        said = said.strip(_QUOTES)
     letter = (parse_choice(said) or "").lower()
     named = {option.label for option in options if letter and option.short == letter}
     if len(named) == 1:
         return named.pop()
-    said = _LEAD.sub("", said.rpartition("<answer>")[2].partition("</answer>")[0].strip())
-    for piece in (said, said.partition("\n")[0]):
-        chosen = {option.label or option.text for option in options if _names(option, piece)}
+    said = _LEAD.sub("", said)
+    first, *others = said.split("\n")
+    for piece, rest in ((said, []), (first, others)):
+        chosen = _named_in(options, piece)
         if len(chosen) == 1:
-            return chosen.pop()
+            return None if any(_named_in(options, line) - chosen for line in rest) else chosen.pop()
     texts = {option.text for option in options}
     if texts and texts <= {"yes", "no"}:
-        word = re.match(r"\W*(yes|no)\b", said, re.IGNORECASE)
+        word = re.match(r"\W*(yes|no)\b(?!\W*(?:\b(?:and|or)\b)?\W*\b(?:yes|no)\b)", said, re.IGNORECASE)
         chosen = {option.label or option.text for option in options if word and option.text == word[1].lower()}
         return chosen.pop() if len(chosen) == 1 else None
     return None
+
+
+def _named_in(options: Sequence[_Option], text: str) -> set[str]:
+    """Return the options that a text names as a whole, by their labels or else their texts."""
+    return {option.label or option.text for option in options if _names(option, text)}
 
 
 def _names(option: _Option, text: str) -> bool:
@@ -151,41 +166,40 @@ def score_option(answer: str, gold: str) -> Scores:
 
 @dataclass(frozen=True)
 class OptionDistribution:
-    """Which option is right, and how many there are, for some questions.
+    """The place of the right option, and the number of options, of some questions.
 
-    A uniform guess takes any of as many options as a question of the category has. `golds` holds for each question the
-    place of the right option, the number of options, and their labels.
+    A guess is one of the options that the question has, whose number may differ within a category.
     """
 
     golds: tuple[tuple[int, int], ...]
-    names: tuple[str, ...]
 
     @cached_property
-    def _guesses(self) -> Mapping[Guess, Mapping[int, float]]:
-        """For each guess, how probable it makes each place."""
-        total = len(self.golds)
-        uniform: Counter[int] = Counter()
-        prior: Counter[int] = Counter()
-        for place, number in self.golds:
-            prior[place] += 1
-            for option in range(number):
-                uniform[option] += 1 / number  # type: ignore[assignment]  # a Counter adds shares too
-        best = max(sorted(prior), key=lambda place: prior[place])
-        shares = {place: count / total for place, count in prior.items()}
-        constant = {best: 1.0}
-        even = {place: share / total for place, share in uniform.items()}
-        return {"uniform": even, "prior": shares, "constant": constant, "smooth": constant}
+    def _places(self) -> Counter[int]:
+        """How often each place is the right one."""
+        return Counter(place for place, _ in self.golds)
+
+    def chances(self, guess: Guess, number: int) -> list[float]:
+        """Return how probable a guess makes each of so many options."""
+        counts = [self._places[place] for place in range(number)]
+        if guess == "uniform" or not any(counts):
+            return [1 / number] * number
+        if guess == "prior":
+            return [count / sum(counts) for count in counts]
+        best = counts.index(max(counts))
+        return [float(place == best) for place in range(number)]
 
     def text(self, guess: Guess, rng: np.random.Generator, clock: Clock) -> str:
-        """Guess an answer, see `AnswerDistribution.text`."""
-        chances = self._guesses[guess]
-        places = sorted(chances)
-        return self.names[places[rng.choice(len(places), p=normalize(chances[place] for place in places))]]
+        """Guess a letter of as many options as some question has, see `AnswerDistribution.text`."""
+        _, number = self.golds[rng.integers(len(self.golds))]
+        return LETTERS[self.place(guess, rng, number) % len(LETTERS)]
+
+    def place(self, guess: Guess, rng: np.random.Generator, number: int) -> int:
+        """Guess the place of one of so many options."""
+        return int(rng.choice(number, p=normalize(self.chances(guess, number))))
 
     def expected_score(self, guess: Guess) -> ExpectedScore:
         """Compute what a guess scores, see `AnswerDistribution.expected_score`."""
-        chances = self._guesses[guess]
-        value = sum(chances.get(place, 0.0) for place, _ in self.golds) / len(self.golds)
+        value = sum(self.chances(guess, number)[place] for place, number in self.golds) / len(self.golds)
         return ExpectedScore(value, value)
 
     def checks(self, golds: Sequence[GoldAnswer]) -> Iterator[Check]:
@@ -207,16 +221,21 @@ class OptionType(AnswerType):
 
     def distribution(self, questions: Sequence[Question]) -> OptionDistribution:
         """Count which option is right, and how many there are."""
-        golds: list[tuple[int, int]] = []
-        names: list[str] = []
+        golds = []
         for question in questions:
             right, *lines = question.answer.splitlines()
-            lines = lines or [right]
-            golds.append((lines.index(right), len(lines)))
-            if len(lines) > len(names):
-                options = [_Option.of(line) for line in lines]
-                names = [option.short.upper() if option.short else option.text for option in options]
-        return OptionDistribution(tuple(golds), tuple(names))
+            golds.append((lines.index(right), len(lines)) if lines else (LETTERS.index(right), len(LETTERS)))
+        return OptionDistribution(tuple(golds))
+
+    def guess(
+        self, distribution: AnswerDistribution, guess: Guess, rng: np.random.Generator, question: Question
+    ) -> str:
+        """Guess one of the options of a question: its label, or its text where it has none."""
+        options = [_Option.of(line) for line in question.answer.splitlines()[1:]]
+        if not options or not isinstance(distribution, OptionDistribution):
+            return super().guess(distribution, guess, rng, question)
+        option = options[distribution.place(guess, rng, len(options))]
+        return option.short.upper() if option.short else option.text
 
     def form(self, gold: str) -> EntryForm:
         """Ask a person for a text."""

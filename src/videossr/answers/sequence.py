@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from videossr.answers.base import AnswerType
-from videossr.rewards import Scorer, Scores, order_closeness
+from videossr.rewards import Scorer, Scores, order_closeness, outside_thoughts
 
 _HEADING = re.compile(r"\b(?:order|answer|sequence)\b[^:\n]{0,40}:", re.IGNORECASE)
 
@@ -14,11 +14,11 @@ _HEADING = re.compile(r"\b(?:order|answer|sequence)\b[^:\n]{0,40}:", re.IGNORECA
 def parse_sequence(text: str, n: int) -> tuple[int, ...] | None:
     """Read a permutation of 1..n; None where a text does not say one and only one.
 
-    What stands before the last `</think>` does not count, nor what stands around the last `<answer>`. If a heading such
+    Thoughts do not count, nor what stands around the last `<answer>`. If a heading such
     as `Correct order:` or `Answer:` is there, what follows the last one counts, else each line by itself. Numbers may
     have anything between them, as in `Clip 3 -> Clip 1 -> Clip 2`; n digits in a row, n <= 9, are n numbers.
     """
-    said = text.rpartition("</think>")[2].rpartition("<answer>")[2].partition("</answer>")[0]
+    said = outside_thoughts(text)
     *_, behind = _HEADING.split(said)
     pieces = [behind, *behind.splitlines(), *(said.splitlines() if behind is said else ())]
     found = {order for piece in pieces if (order := _permutation(piece, n)) is not None}

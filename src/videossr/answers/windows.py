@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from videossr.answers.base import AnswerType
+from videossr.answers.base import AnswerDistribution, AnswerType
+from videossr.answers.interval import INTERVAL
+from videossr.question import Question
 from videossr.rewards import Scorer, Scores, find_spans, interval_overlap, parse_interval, parse_span
 
 Window = tuple[float, float]
@@ -41,8 +43,8 @@ def score_windows(answer: str, gold: str) -> Scores:
 
 def score_moments(answer: str, gold: str) -> Scores:
     """Score all intervals that a text names by the overlap of their union with the union of the windows."""
-    windows = _merged(read_windows(gold))
-    spans = _merged([span for span in find_spans(answer) if span[0] <= span[1]])
+    windows = merge_windows(read_windows(gold))
+    spans = merge_windows([span for span in find_spans(answer) if span[0] <= span[1]])
     if not spans:
         return Scores(0.0, 0.0, parsed=False)
     both = sum(max(0.0, min(a[1], b[1]) - max(a[0], b[0])) for a in spans for b in windows)
@@ -51,7 +53,7 @@ def score_moments(answer: str, gold: str) -> Scores:
     return Scores(value, float(spans == windows), parsed=True)
 
 
-def _merged(windows: Sequence[Window]) -> list[Window]:
+def merge_windows(windows: Sequence[Window]) -> list[Window]:
     """Join windows that touch or overlap."""
     merged: list[Window] = []
     for start, end in sorted(windows):
@@ -79,6 +81,10 @@ class Windows(AnswerType):
     def parse(self, text: str, gold: str) -> Window | None:
         """Read the one interval that a text names."""
         return parse_span(text)
+
+    def distribution(self, questions: Sequence[Question]) -> AnswerDistribution:
+        """Read off which share of its video the first window of each question is; a guess is one interval."""
+        return INTERVAL.distribution([replace(each, answer=each.answer.partition(",")[0]) for each in questions])
 
     def value(self, scores: Scores) -> float:
         """Return the overlap."""

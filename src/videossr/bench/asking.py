@@ -97,7 +97,7 @@ def _open(questions: QuestionSet, index: int) -> _Asked | Prediction:
     try:
         read = replace(read, category=questions.category(index))
         gold = questions.gold(index)
-        read = replace(read, id=gold.id, data_source=gold.data_source, answer=gold.answer)
+        read = replace(read, id=_storable(gold.id), data_source=gold.data_source, answer=gold.answer)
         scorer(gold.data_source)("", gold.answer)
         read = replace(read, source=questions.source(index))
         read = replace(read, difficulty=dict(questions.difficulty(index)))

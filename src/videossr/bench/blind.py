@@ -59,7 +59,7 @@ def blind_scores(
         rng = np.random.Generator(np.random.PCG64DXSM([seed, index]))
         for guess in GUESSES:
             rounds = ROUNDS if guess in ("uniform", "prior") else 1
-            texts = [known[category].text(guess, rng, question.clocks[0]) for _ in range(rounds)]
+            texts = [kind.guess(known[category], guess, rng, question) for _ in range(rounds)]
             scores[category, guess].append(_mean(question, kind, texts))
         progress(index + 1, len(questions))
     found = []

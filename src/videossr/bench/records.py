@@ -189,8 +189,11 @@ def read_run(path: str | AnyPath) -> Run:
     try:
         table = load_toml(folder / CONFIG)
     except FileNotFoundError as error:
+        below = sorted(str(path) for path in folder.glob(f"*/*/{CONFIG}"))[:4]
+        inner = [place.removeprefix(f"{folder}/").removesuffix(f"/{CONFIG}") for place in below]
         way_out = (
-            f"there is no {CONFIG} in it; name the folder that `videossr bench run … --out FOLDER` wrote"
+            f"there is no {CONFIG} in it; "
+            + (f"it holds {', '.join(inner)}" if inner else "name the folder that `videossr bench run … --out` wrote")
             if folder.is_dir()
             else f"make one with `videossr bench run … --out {folder}`"
         )

@@ -47,7 +47,7 @@ def command(
     out: Path | None = None,
     format: Literal["html", "md", "csv", "json"] = "html",
     as_json: Annotated[bool, Parameter("--json", negative="")] = False,
-    layout: Literal["runs", "paper"] = "runs",
+    layout: Literal["runs", "paper"] | None = None,
     base: str | None = None,
     rule: str | None = None,
     paper: Annotated[bool, Parameter(negative="")] = False,
@@ -67,6 +67,7 @@ def command(
         as_json: The same as --format json.
         layout: `paper` arranges runs of public benchmarks as the paper's tables, beside the rows that it prints, and
             says which of them can be compared with it. Each folder is that of one model. Without --out it prints them.
+            It is the default where all runs are of public benchmarks; `runs` lists them by question set instead.
         base: For --layout paper, name of the folder whose model the gains are over; by default the first.
         rule: For --layout paper, the rule by which the benchmarks that have it are scored; by default `ours`.
         paper: Add the rows that the paper publishes; they are of other videos.
@@ -79,6 +80,8 @@ def command(
     """
     if as_json:
         format = "json"
+    if layout is None and all(map(_is_public, (run, *runs))):
+        layout = "paper"
     if layout == "paper":
         if paper or questions or corpus or anywhere:
             raise ConfigError(
@@ -121,6 +124,14 @@ def command(
     else:
         write_text(out, TEXTS[format](tables))
     console.print(f"{counted(sum(len(table.runs) for table in tables), 'run')} in {out}")
+
+
+def _is_public(folder: str) -> bool:
+    """Tell whether all runs in a folder, of which there are some, are of public benchmarks."""
+    try:
+        return all(is_run(name) and read_run(name).config.benchmark is not None for name in runs_in(folder))
+    except (OSError, ValueError):  # what is wrong is told by the reader of the report
+        return False
 
 
 def runs_in(folder: str) -> list[str]:

@@ -42,9 +42,11 @@ class PromptReader:
         self._last = (prompt, prefix) if self._can_continue else None
         return prefix
 
-    def forget(self) -> None:
-        """Free what the last prompt left."""
+    def forget(self) -> bool:
+        """Free what the last prompt left; return whether there was anything."""
+        had = self._last is not None
         self._last = None
+        return had
 
 
 def common_length(first: Prompt, second: Prompt) -> int:

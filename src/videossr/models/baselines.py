@@ -18,6 +18,7 @@ from videossr.models.answer_distribution import answer_distributions
 from videossr.models.base import Decoding, Model, Request, Response
 from videossr.question_set import QuestionSet
 from videossr.sample import JSON
+from videossr.tasks.base import answer_type_of
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -47,8 +48,8 @@ class Chance(Model[NoSettings]):
         """Answer each question with random numbers of its own, so that the order of the questions does not matter."""
         for ask in asks:
             rng = np.random.Generator(np.random.PCG64DXSM([decoding.seed, ask.index]))
-            distribution, clock = self._distributions[ask.category], ask.question.clocks[0]
-            texts = tuple(distribution.text(self._guess, rng, clock) for _ in range(decoding.n))
+            kind, distribution = answer_type_of(ask.question.data_source), self._distributions[ask.category]
+            texts = tuple(kind.guess(distribution, self._guess, rng, ask.question) for _ in range(decoding.n))
             yield Response(ask.index, texts, tuple("stop" for _ in texts))
 
 

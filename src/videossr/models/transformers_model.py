@@ -126,7 +126,7 @@ class TransformersModel(Model[TransformersSettings]):
         except (torch.OutOfMemoryError, MemoryError, RuntimeError, ValueError, IndexError) as error:
             if isinstance(error, getattr(torch, "AcceleratorError", ())):
                 raise  # the device is not to be used again by this process
-            self._reader.forget()
+            again = len(asked) == 1 and self._reader.forget()
             problem = f"{type(error).__name__}: {error}"
             short = out_of_memory(error)
         else:
@@ -136,6 +136,9 @@ class TransformersModel(Model[TransformersSettings]):
                     "stop" if answer.ended else "length" for answer in answers
                 )
                 yield Response(index, texts, finish, tries=tries, prompt_tokens=len(prompt.ids))
+            return
+        if again and short:  # what was kept of the prompt before took the room
+            yield from self._answer(asked, decoding, tries + 1)
             return
         if short:
             self._batch = max(1, min(self._batch, len(asked) * decoding.n // 2))

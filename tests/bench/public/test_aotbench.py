@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.public.scored import figures, load, rows_of
-from videossr.bench.public.base import BadRow
+from videossr.bench.public.annotations import Data
+from videossr.bench.public.base import BadRow, NoSettings
+from videossr.bench.public.general.aotbench import AoTBench
 
 
 def test_lists_are_read_from_either_folder_and_asked_as_they_are(tmp_path: Path) -> None:
@@ -17,6 +20,15 @@ def test_lists_are_read_from_either_folder_and_asked_as_they_are(tmp_path: Path)
     assert rows[0].question.endswith("that is right.")
     assert rows[0].answer == "B. It runs backward.\nA. It runs forward.\nB. It runs backward."
     assert rows[4].answer.splitlines()[0] == "C. A turn."
+
+
+@pytest.mark.parametrize("form", ["{}. {}", "{}.{}", "({}) {}"])
+def test_options_are_found_with_and_without_a_blank_behind_the_label(tmp_path: Path, form: str) -> None:
+    rows_of("aotbench", tmp_path)
+    record, *_ = AoTBench().records(Data(tmp_path, "there"), NoSettings())
+    lines = [form.format(letter, text) for letter, text in zip("ABC", ("red", "Blue", "7"), strict=True)]
+    shown = replace(record, fields={**record.fields, "question": "\n".join(["Which one?", *lines, "Say a letter."])})
+    assert AoTBench().row(shown, NoSettings()).answer == "B. Blue\nA. red\nB. Blue\nC. 7"
 
 
 def test_a_video_may_have_another_ending(tmp_path: Path) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from tests.helpers.public.scored import figures, load, rows_of
+from videossr.bench.public.annotations import Data, RowError
 from videossr.bench.public.base import BadRow
-from videossr.bench.public.long.cgbench import official
+from videossr.bench.public.long.cgbench import CGBench, CGBenchSettings, official
 
 _GOLD = "E. x\nA. v\nE. x"
 
@@ -77,12 +80,45 @@ def test_official_rule_looks_for_the_letter_among_all_that_stand_alone(text: str
         ('```json\n{"result": [[0, 5]]}\n```', 0.5),
         ("0-10", 0),
         ("0 to 10 or 12", None),
+        ("no idea", None),
     ],
 )
 def test_official_rule_takes_numbers_as_starts_and_ends_in_turn(text: str, value: float | None) -> None:
     assert official(text, "0-10") == value
 
 
+@pytest.mark.parametrize("gold", [_GOLD, "0-10"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "```json\n" + "[" * 100_000 + "\n```",
+        '```json\n{"result": ' + "[" * 100_000 + "}\n```",
+        '```json\n{"result": [[0, ' + "9" * 5000 + "]]}\n```",
+        "7" * 400 + " to " + "9" * 400,
+    ],
+)
+def test_official_rule_cannot_read_deep_brackets_and_endless_numbers(gold: str, text: str) -> None:
+    assert official(text, gold) is None
+
+
+@pytest.mark.parametrize("end", ["9" * 400, "1e999", "Infinity", "NaN"])
+def test_official_rule_cannot_read_a_result_that_no_float_holds(end: str) -> None:
+    assert official(f'```json\n{{"result":[[0,{end}]]}}\n```', "0-10") is None
+
+
 def test_official_rule_leaves_answers_without_a_letter_out(tmp_path: Path) -> None:
     rows = rows_of("cgbench", tmp_path)
     assert figures("cgbench", rows, {"14": "H", "15": "no idea"}, "official")["accuracy"] == 1.0
+
+
+@pytest.mark.parametrize("ask", ["answer", "clue"])
+def test_answers_and_clues_are_asked_about_the_same_questions(ask: Literal["answer", "clue"]) -> None:
+    assert CGBench().size(CGBenchSettings(ask)) == (3000, 1118)
+
+
+def test_more_choices_than_letters_are_a_fault_of_the_row(tmp_path: Path) -> None:
+    rows_of("cgbench", tmp_path)
+    record, *_ = CGBench().records(Data(tmp_path, "there"), CGBenchSettings())
+    choices = [f"cow {number}" for number in range(27)]
+    with pytest.raises(RowError, match="row 1: there are 27 options"):
+        CGBench().row(replace(record, fields={**record.fields, "choices": choices}), CGBenchSettings())

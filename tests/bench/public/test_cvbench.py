@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,24 @@ def test_yes_and_no_are_asked_without_letters_and_odd_rows_are_read(tmp_path: Pa
     assert rows["996"].options == ("A. Two.", "B. Six.", "C. Ten.", "D. None.")
     (bad,) = (row for row in load("cvbench", tmp_path) if isinstance(row, BadRow))
     assert "options" in bad.error
+
+
+def test_options_are_the_same_without_a_blank_behind_the_label(tmp_path: Path) -> None:
+    wanted = rows_of("cvbench", tmp_path)
+    path = tmp_path / "CVBench.json"
+    path.write_text(re.sub(r"\b([A-D])\. ", r"\1.", path.read_text("utf-8")), "utf-8")
+    assert "A.Two., B.Six." in path.read_text("utf-8")
+    assert [row for row in CVBench().load(Data(tmp_path, ""), NoSettings()) if isinstance(row, Row)] == wanted
+
+
+def test_more_options_than_letters_are_a_bad_row(tmp_path: Path) -> None:
+    write("cvbench", tmp_path)
+    path = tmp_path / "CVBench.json"
+    row, *_ = json.loads(path.read_text("utf-8"))
+    path.write_text(json.dumps([{**row, "options": [f"{number} ducks" for number in range(27)]}]), "utf-8")
+    (bad,) = CVBench().load(Data(tmp_path, ""), NoSettings())
+    assert isinstance(bad, BadRow)
+    assert bad.error.endswith("row 1: there are 27 options, and 26 letters")
 
 
 def test_letters_that_skip_the_answer_give_way_to_places(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import zipfile
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +109,7 @@ def test_a_broken_video_is_tried_once_and_named(folder: Path, decoded: list[str]
     assert decoded == ["bad.mp4"]
 
 
-def test_a_damaged_pack_is_made_anew_or_named(folder: Path, decoded: list[str]) -> None:
+def test_a_damaged_pack_is_made_anew(folder: Path, decoded: list[str]) -> None:
     cache = FrameCache(folder / "cache", (4,))
     clip = cache.clip(folder / "a.mp4", WHOLE, 4)
     (path,) = (folder / "cache").rglob("*.zip")
@@ -120,10 +120,29 @@ def test_a_damaged_pack_is_made_anew_or_named(folder: Path, decoded: list[str]) 
     assert len(decoded) == 2
     with zipfile.ZipFile(path) as pack:
         facts = pack.read("facts.json")
-    with zipfile.ZipFile(path, "w") as pack:
-        pack.writestr("facts.json", facts)
-    with pytest.raises(DataError, match=r"damaged .* delete it"):
-        FrameCache(folder / "cache", (4,)).clip(folder / "a.mp4", WHOLE, 4)
+    for other in (facts, b"{", b"[" * 100_000, b'{"budgets": []}', facts.replace(b'"4"', b'"99999999"'), b"[1]"):
+        with zipfile.ZipFile(path, "w") as pack:
+            pack.writestr("facts.json", other)
+            pack.writestr("00000000.jpg", b"no picture")
+        again = FrameCache(folder / "cache", (4,))
+        assert again.clock(folder / "a.mp4", WHOLE, 4) == clip.clock
+        np.testing.assert_array_equal(again.clip(folder / "a.mp4", WHOLE, 4).frames, clip.frames)
+
+
+def test_processes_with_other_numbers_of_frames_share_a_folder(folder: Path) -> None:
+    for number in range(4):
+        Folder(folder).video(f"v{number}.mp4", 4.0, seed=number)
+    with ProcessPoolExecutor(2) as pool:
+        counts = list(pool.map(_clips, [(folder, budget) for budget in (4, 6, 4, 6)]))
+    assert counts == [[4] * 4, [6] * 4] * 2
+
+
+def _clips(task: tuple[Path, int]) -> list[int]:
+    """Return the number of frames of each video, in a process of its own."""
+    folder, budget = task
+    cache = FrameCache(folder / "cache", (budget,))
+    names = [f"v{number}.mp4" for number in range(4)]
+    return [len(cache.clip(folder / name, Footage((name,)), budget).frames) for name in names]
 
 
 def test_threads_that_want_one_video_decode_it_once(folder: Path, decoded: list[str]) -> None:

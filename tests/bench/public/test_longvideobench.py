@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from tests.helpers.public import Folder
 from tests.helpers.public.longvideobench import rows as published
 from tests.helpers.public.scored import figures, load, rows_of
-from videossr.bench.public.annotations import Data
+from videossr.bench.public.annotations import Data, RowError
 from videossr.bench.public.base import BadRow, NoSettings, Row
 from videossr.bench.public.long.longvideobench import LongVideoBench, first_letter
 
@@ -59,3 +60,21 @@ def test_official_rule_counts_unread_answers_as_wrong(tmp_path: Path) -> None:
     rows = rows_of("longvideobench", tmp_path)
     found = figures("longvideobench", rows, {"spoon_AAAA1_0": "E", "spoon_AAAA1_1": "?"}, "official")
     assert found["accuracy"] == pytest.approx(1 / 3)
+
+
+def test_more_options_than_letters_are_a_fault_of_the_row(tmp_path: Path) -> None:
+    rows_of("longvideobench", tmp_path)
+    record, *_ = LongVideoBench().records(Data(tmp_path, "there"), NoSettings())
+    options = [f"no. {number}" for number in range(27)]
+    with pytest.raises(RowError, match="row 1: there are 27 options"):
+        LongVideoBench().row(
+            replace(record, fields={**record.fields, "candidates": options, "correct_choice": 26}), NoSettings()
+        )
+
+
+@pytest.mark.parametrize("groups", [{}, {"duration_group": "short"}])
+def test_an_answer_without_a_group_of_lengths_is_told_by_its_id(tmp_path: Path, groups: dict[str, float | str]) -> None:
+    rows = rows_of("longvideobench", tmp_path)
+    rows[1] = replace(rows[1], groups=groups)
+    with pytest.raises(ValueError, match="question spoon_AAAA1_1: group duration_group must be a number"):
+        figures("longvideobench", rows, {})

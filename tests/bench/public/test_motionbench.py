@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.public.scored import figures, load, rows_of
-from videossr.bench.public.base import BadRow
-from videossr.bench.public.general.motionbench import first_in_brackets
+from videossr.bench.public.annotations import Data
+from videossr.bench.public.base import BadRow, NoSettings
+from videossr.bench.public.general.motionbench import MotionBench
+from videossr.bench.public.official import first_in_brackets
 
 GOLD = "B. a jump\nA. a nod\nB. a jump"
 
@@ -21,6 +24,17 @@ def test_hidden_answers_are_left_out_and_options_come_from_the_question(tmp_path
     assert third.answer == "A"
     assert (first.template, first.options) == ("choice_inside", ())
     assert (first.category, third.category) == ("Action Order", "Camera Motion")
+
+
+@pytest.mark.parametrize("form", ["{}. {}", "{}.{}", "({}) {}"])
+def test_options_are_found_with_and_without_a_blank_behind_the_label(tmp_path: Path, form: str) -> None:
+    rows_of("motionbench", tmp_path)
+    record, *_ = MotionBench().records(Data(tmp_path, "there"), NoSettings())
+    lines = [form.format(letter, text) for letter, text in zip("ABC", ("red", "Blue", "7"), strict=True)]
+    shown = replace(record, fields={**record.fields, "question": "\n".join(["Which one?", *lines])})
+    row = MotionBench().row(shown, NoSettings())
+    assert row is not None
+    assert row.answer == "B. Blue\nA. red\nB. Blue\nC. 7"
 
 
 def test_a_video_lies_in_one_of_several_folders(tmp_path: Path) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.public.scored import figures, rows_of
 from videossr.answers.option import options_in
-from videossr.bench.public.general.mvbench import first_word
+from videossr.bench.public.annotations import Data, RowError
+from videossr.bench.public.base import NoSettings
+from videossr.bench.public.general.mvbench import MVBench, first_word
 
 
 def test_rows_have_bounds_folders_of_images_and_the_last_of_equal_candidates(tmp_path: Path) -> None:
@@ -39,3 +42,13 @@ def test_official_rule_reads_the_first_word(text: str, value: int) -> None:
 def test_options_are_found_at_the_end_of_a_question() -> None:
     assert options_in("Who?\nA. x\nB. y\nA. p\nB. q\nC. r") == ("A. p", "B. q", "C. r")
     assert options_in("Who is A. Smith?") == ()
+
+
+def test_more_options_than_letters_are_a_fault_of_the_row(tmp_path: Path) -> None:
+    rows_of("mvbench", tmp_path)
+    record, *_ = MVBench().records(Data(tmp_path, "there"), NoSettings())
+    options = [f"no. {number}" for number in range(27)]
+    with pytest.raises(RowError, match="row 1: there are 27 options"):
+        MVBench().row(
+            replace(record, fields={**record.fields, "candidates": options, "answer": "no. 26"}), NoSettings()
+        )

@@ -186,7 +186,9 @@ def test_check_tells_what_would_not_be_comparable(data: Path) -> None:
     assert found(findings, "fields that are not known").examples == ("new_field (in 1)",)
     missing = found(findings, "videos that are missing")
     assert missing.verdict == "fault"
-    assert "video/star/Charades_v1_480/AB12C.mp4 (2 questions); there is video/AB12C.mkv" in missing.examples
+    assert (
+        "video/star/Charades_v1_480/AB12C.mp4 (2 questions); a file of that name is video/AB12C.mkv" in missing.examples
+    )
     assert "1 question cannot be asked" in found(findings, "videos of fine_grained_pose").text
     (broken,) = found(findings, "videos that cannot be read").examples
     assert "broken.mp4: unreadable" in broken

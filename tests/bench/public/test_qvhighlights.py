@@ -8,7 +8,12 @@ import pytest
 
 from tests.helpers.public.scored import figures, load, rows_of
 from videossr.bench.public.base import BadRow
-from videossr.bench.public.grounding.qvhighlights import average_precision, first_window
+from videossr.bench.public.grounding.qvhighlights import (
+    QVHighlights,
+    QVHighlightsSettings,
+    average_precision,
+    first_window,
+)
 
 
 def test_rows_keep_all_windows_in_their_order(tmp_path: Path) -> None:
@@ -26,6 +31,11 @@ def test_rows_keep_all_windows_in_their_order(tmp_path: Path) -> None:
 
 def test_the_test_split_is_another_file(tmp_path: Path) -> None:
     assert [row.id for row in rows_of("qvhighlights", tmp_path, split="test")] == ["21"]
+
+
+def test_each_split_has_its_published_number() -> None:
+    assert QVHighlights().size(QVHighlightsSettings()) == (1550, 1519)
+    assert QVHighlights().size(QVHighlightsSettings("test")) == (1542, None)
 
 
 def test_best_and_first_window_give_different_means(tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def test_settings_of_a_benchmark_and_texts_decide_what_is_asked(command: Command
         ("bench run mvbench --model chance --out run", "name the folder of the public benchmark with --data"),
         ("bench run mvbnch,charades --data data --model chance --out run", "did you mean 'mvbench'"),
         ("bench run mybench --data data --model chance --out run", "is no public benchmark"),
-        ("bench run mvbench --data nowhere --model chance --out run", "json/action_sequence.json: get the files from"),
+        ("bench run mvbench --data nowhere --model chance --out run", "nowhere is no folder: name the one of"),
         ("bench run mvbench --data data --model chance --out run --frames 1", "numbers from 2 to 4096"),
         ("bench run mvbench --data data --model chance --out run --frames 8,x", "numbers from 2 to 4096"),
         (
@@ -144,7 +144,7 @@ def test_settings_of_a_benchmark_and_texts_decide_what_is_asked(command: Command
             "not for public benchmarks",
         ),
         ("bench run mvbench --data data --model chance --out run --charades.x=1", "a setting begins with"),
-        ("bench run mvbench --data data --model chance --out run --mvbench.x=1", "x"),
+        ("bench run mvbench --data data --model chance --out run --mvbench.x=1", "unknown key 'x'"),
         ("bench run dataset --model chance --out run --frames 4", "--frames is for public benchmarks"),
         ("bench list mvbnch", "did you mean 'mvbench'"),
         ("bench check nothing --data data", "there is no benchmark 'nothing'"),

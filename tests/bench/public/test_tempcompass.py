@@ -12,7 +12,7 @@ from tests.helpers.public.tempcompass import write_hub
 from videossr.answers.option import score_option
 from videossr.bench.public.annotations import Data
 from videossr.bench.public.base import BadRow, Row
-from videossr.bench.public.general.tempcompass import TempCompass, TempCompassSettings, official
+from videossr.bench.public.general.tempcompass import FORMATS, Format, TempCompass, TempCompassSettings, official
 from videossr.errors import ConfigError
 
 CHOICE = "A. left\nA. left\nB. right"
@@ -55,6 +55,14 @@ def test_the_files_of_the_hub_give_the_same_questions(tmp_path: Path) -> None:
     data = Data(tmp_path / "hub", "")
     rows = [row for row in TempCompass().load(data, TempCompassSettings(("multi-choice",))) if isinstance(row, Row)]
     assert {row.id: row for row in rows} == wanted
+
+
+@pytest.mark.parametrize(
+    ("formats", "questions"),
+    [(FORMATS, 5536), (("multi-choice",), 1580), (("caption_matching", "yes_no"), 3956), (("yes_no", "yes_no"), 2453)],
+)
+def test_the_chosen_formats_have_their_published_number(formats: tuple[Format, ...], questions: int) -> None:
+    assert TempCompass().size(TempCompassSettings(formats)) == (questions, 410)
 
 
 def test_captioning_is_refused(tmp_path: Path) -> None:

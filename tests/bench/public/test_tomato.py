@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.public.scored import figures, load, rows_of
-from videossr.bench.public.base import BadRow
-from videossr.bench.public.general.tomato import plain_letter
+from videossr.bench.public.annotations import Data, RowError
+from videossr.bench.public.base import BadRow, NoSettings
+from videossr.bench.public.general.tomato import TOMATO, plain_letter
 
 GOLD = "B. a star\nA. a ring\nB. a star\nC. a bow"
 
@@ -65,3 +67,11 @@ def test_official_rule_counts_what_it_cannot_read_as_wrong(tmp_path: Path) -> No
     rows = rows_of("tomato", tmp_path)
     found = figures("tomato", rows, {"count/0": "A", "count/7": "G. 9"}, "official")
     assert found["accuracy"] == pytest.approx(1 / 4)
+
+
+def test_more_options_than_letters_are_a_fault_of_the_row(tmp_path: Path) -> None:
+    rows_of("tomato", tmp_path)
+    record, *_ = TOMATO().records(Data(tmp_path, "there"), NoSettings())
+    options = [f"no. {number}" for number in range(27)]
+    with pytest.raises(RowError, match="row 1: there are 27 options"):
+        TOMATO().row(replace(record, fields={**record.fields, "options": options, "answer": 26}), NoSettings())

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.public.scored import figures, load, rows_of
-from videossr.bench.public.base import BadRow
+from videossr.bench.public.annotations import Data, RowError
+from videossr.bench.public.base import BadRow, NoSettings
+from videossr.bench.public.general.tvbench import TVBench
 
 
 def test_each_task_has_a_folder_of_its_own_and_bounds_where_they_are_given(tmp_path: Path) -> None:
@@ -36,3 +39,13 @@ def test_headline_is_the_mean_of_the_tasks(tmp_path: Path) -> None:
     }
     assert figures("tvbench", rows, answers)["accuracy"] == pytest.approx((1 + 1 / 2 + 0) / 3)
     assert figures("tvbench", rows, answers, "micro")["accuracy"] == pytest.approx(2 / 4)
+
+
+def test_more_options_than_letters_are_a_fault_of_the_row(tmp_path: Path) -> None:
+    rows_of("tvbench", tmp_path)
+    record, *_ = TVBench().records(Data(tmp_path, "there"), NoSettings())
+    options = [f"no. {number}" for number in range(27)]
+    with pytest.raises(RowError, match="row 1: there are 27 options"):
+        TVBench().row(
+            replace(record, fields={**record.fields, "candidates": options, "answer": "no. 26"}), NoSettings()
+        )

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.public.scored import figures, load, rows_of
-from videossr.bench.public.base import BadRow
-from videossr.bench.public.long.videomme import first_letter
+from videossr.answers.option import score_option
+from videossr.bench.public.annotations import Data, RowError
+from videossr.bench.public.base import BadRow, NoSettings
+from videossr.bench.public.lettered import lettered
+from videossr.bench.public.long.videomme import VideoMME, first_letter
 
 
 def test_files_are_named_by_the_id_of_youtube_and_not_by_the_running_number(tmp_path: Path) -> None:
@@ -24,6 +29,40 @@ def test_files_are_named_by_the_id_of_youtube_and_not_by_the_running_number(tmp_
 def test_a_right_letter_of_no_option_is_a_bad_row(tmp_path: Path) -> None:
     (bad,) = (row for row in load("videomme", tmp_path) if isinstance(row, BadRow))
     assert "row 5: answer 'E' is the letter of none of the 4 options" in bad.error
+
+
+@pytest.mark.parametrize(
+    "form", ["{}. {}", "{}.{}", "{}) {}", "{}){}", "({}) {}", "({}){}", "{}: {}", "{}:{}", "[{}]{}"]
+)
+def test_labels_of_any_form_become_letters_with_a_dot_and_a_blank(tmp_path: Path, form: str) -> None:
+    rows_of("videomme", tmp_path)
+    record, *_ = VideoMME().records(Data(tmp_path, "there"), NoSettings())
+    options = [form.format(letter, text) for letter, text in zip("ABCD", ("red", "blue", "Green", "7"), strict=True)]
+    row = VideoMME().row(replace(record, fields={**record.fields, "options": options}), NoSettings())
+    assert row.options == ("A. red", "B. blue", "C. Green", "D. 7")
+    assert row.answer.splitlines() == ["B. blue", *row.options]
+    assert [score_option(text, row.answer).strict for text in ("B", "blue", "A", "red")] == [1, 1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        (["B. x", "A. y"], ("A. B. x", "B. A. y")),
+        (["A. x", "y"], ("A. A. x", "B. y")),
+        (["A.M. radio", "B.C. times"], ("A. A.M. radio", "B. B.C. times")),
+        (["A.", "B."], ("A.", "B.")),
+    ],
+)
+def test_labels_out_of_order_belong_to_the_text(options: Sequence[str], shown: Sequence[str]) -> None:
+    assert lettered(options) == shown
+
+
+def test_more_options_than_letters_are_a_fault_of_the_row(tmp_path: Path) -> None:
+    rows_of("videomme", tmp_path)
+    record, *_ = VideoMME().records(Data(tmp_path, "there"), NoSettings())
+    options = [f"kite {number}" for number in range(27)]
+    with pytest.raises(RowError, match="row 1: there are 27 options"):
+        VideoMME().row(replace(record, fields={**record.fields, "options": options}), NoSettings())
 
 
 def test_figures_are_over_all_questions_and_by_length_domain_and_task(tmp_path: Path) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.public.scored import figures, load, rows_of
-from videossr.bench.public.base import BadRow
-from videossr.bench.public.long.videomme_v2 import first_letter, logic, relevance
+from videossr.bench.public.annotations import Data, RowError
+from videossr.bench.public.base import BadRow, NoSettings
+from videossr.bench.public.long.videomme_v2 import VideoMMEv2, first_letter, logic, relevance
 
 
 def _right(text: str) -> list[bool]:
@@ -79,8 +81,47 @@ def test_headline_is_the_mean_of_the_complete_groups(tmp_path: Path) -> None:
 def test_without_a_complete_group_accuracy_remains(tmp_path: Path) -> None:
     rows = [row for row in rows_of("videomme_v2", tmp_path) if row.groups["group"] == "005"]
     found = figures("videomme_v2", rows, {"005-1": "H"})
+    assert next(iter(found)) == "accuracy"
     assert found["accuracy"] == pytest.approx(1 / 3)
-    assert not any("group score" in name for name in found)
+    assert {name.rpartition(": ")[2] for name in found} == {"accuracy"}
+
+
+@pytest.mark.parametrize("structure", ["[" * 100_000, "[1, 2", "9" * 5000, "NaN"])
+def test_a_chain_that_is_no_list_or_too_deep_is_a_fault_of_the_row(tmp_path: Path, structure: str) -> None:
+    rows_of("videomme_v2", tmp_path)
+    record = list(VideoMMEv2().records(Data(tmp_path, "there"), NoSettings()))[4]
+    with pytest.raises(RowError, match=r"group_structure .* is none of"):
+        VideoMMEv2().row(replace(record, fields={**record.fields, "group_structure": structure}), NoSettings())
+
+
+def test_options_without_a_blank_behind_the_label_get_one(tmp_path: Path) -> None:
+    rows_of("videomme_v2", tmp_path)
+    record, *_ = VideoMMEv2().records(Data(tmp_path, "there"), NoSettings())
+    options = "\n".join(f"{letter}.door" for letter in "ABCDEFGH")
+    row = VideoMMEv2().row(replace(record, fields={**record.fields, "options": options}), NoSettings())
+    assert row.options == tuple(f"{letter}. door" for letter in "ABCDEFGH")
+    assert row.answer.splitlines() == ["H. door", *row.options]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        ("group", None, "group group must be a text, got None"),
+        ("place", "2", "group place must be a number, got '2'"),
+        ("type", None, "group type must be a text, got None"),
+        ("structure", None, "group structure must be a text, got None"),
+        ("structure", "[4, 3, 2, 1]", r"group structure '\[4, 3, 2, 1\]' is none of"),
+    ],
+)
+def test_an_answer_without_its_groups_is_told_by_its_id(
+    tmp_path: Path, name: str, value: str | None, error: str
+) -> None:
+    rows = rows_of("videomme_v2", tmp_path)
+    place = next(index for index, row in enumerate(rows) if row.id == "002-1")
+    groups = {key: old for key, old in rows[place].groups.items() if key != name}
+    rows[place] = replace(rows[place], groups=groups if value is None else {**groups, name: value})
+    with pytest.raises(ValueError, match=f"question 002-1: {error}"):
+        figures("videomme_v2", rows, {})
 
 
 @pytest.mark.parametrize(

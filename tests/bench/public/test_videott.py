@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.public.scored import figures, load, rows_of
-from videossr.bench.public.base import BadRow
-from videossr.bench.public.reasoning.videott import first_letter
+from videossr.bench.public.annotations import Data
+from videossr.bench.public.base import BadRow, NoSettings
+from videossr.bench.public.reasoning.videott import VideoTT, first_letter
 
 
 def test_options_are_read_from_the_question_and_open_rows_are_left_out(tmp_path: Path) -> None:
@@ -23,6 +25,18 @@ def test_options_are_read_from_the_question_and_open_rows_are_left_out(tmp_path:
 def test_a_question_without_options_is_a_bad_row(tmp_path: Path) -> None:
     (bad,) = (row for row in load("videott", tmp_path) if isinstance(row, BadRow))
     assert "row 5: question must end in lines" in bad.error
+
+
+@pytest.mark.parametrize("form", ["{}. {}", "{}.{}", "({}) {}"])
+def test_options_are_found_with_and_without_a_blank_behind_the_label(tmp_path: Path, form: str) -> None:
+    rows_of("videott", tmp_path)
+    record, *_ = VideoTT().records(Data(tmp_path, "there"), NoSettings())
+    lines = [form.format(letter, text) for letter, text in zip("ABCD", ("red", "blue", "Green", "7"), strict=True)]
+    row = VideoTT().row(
+        replace(record, fields={**record.fields, "question": "\n".join(["Which one?", *lines])}), NoSettings()
+    )
+    assert row is not None
+    assert row.answer == "B. blue\nA. red\nB. blue\nC. Green\nD. 7"
 
 
 def test_accuracy_is_over_all_questions_and_by_capability(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def write_run(
             "size": size or len(made),
             "model": "hf:invented",
             "settings": {},
-            "decoding": Decoding(),
+            "decoding": Decoding(max_tokens=BENCHMARKS.get(name).facts.tokens),
             "benchmark": BenchmarkConfig(**{**known, **(benchmark or {})}),
             **changes,
         }

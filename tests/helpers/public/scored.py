@@ -56,7 +56,7 @@ def figures(name: str, rows: list[Row], answers: Mapping[str, str], rule: str = 
     found: dict[str, float] = {}
     for figure in benchmark.figures(marked, rule):
         parts = [part for part in (figure.parts if chosen.counts_unread else figure.answered) if part]
-        means = [sum(part.values()) / len(part) for part in parts]
+        means = figure.means(parts)
         label = f"{figure.scope}: {figure.name}" if figure.scope else figure.name
         found[label] = sum(means) / len(means) if means else float("nan")
     return found

@@ -38,65 +38,77 @@ class Record:
         where: file and row, for messages.
         fields: what the row holds.
         context: what the place of the row says, such as the task that its file is named after.
+        damage: why it has no fields; empty where it could be read.
     """
 
     where: str
     fields: Mapping[str, Any]
     context: Mapping[str, str] = field(default_factory=dict)
+    damage: str = ""
 
     def text(self, name: str) -> str:
         """Return a field that must be a text that is not blank. Raises RowError."""
-        value = self.fields.get(name)
+        value = self._value(name)
         if not isinstance(value, str) or not value.strip():
             raise self.fault(f"{name} must be a text, got {value!r:.80}")
-        return value
+        return self._sound(name, value)
 
     def optional_text(self, name: str) -> str:
         """Return a field that may be missing, null or empty; it is an empty text then. Raises RowError."""
-        value = self.fields.get(name)
+        value = self._value(name)
         if value is None:
             return ""
         if not isinstance(value, str):
             raise self.fault(f"{name} must be a text, got {value!r:.80}")
-        return value
+        return self._sound(name, value)
 
     def number(self, name: str) -> float:
         """Return a field that must be a finite number. Raises RowError."""
-        value = self.fields.get(name)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise self.fault(f"{name} must be a number, got {value!r:.80}")
-        return float(value)
+        number = _finite(self._value(name))
+        if number is None:
+            raise self.fault(f"{name} must be a number, got {self._value(name)!r:.80}")
+        return number
 
     def integer(self, name: str) -> int:
         """Return a field that must be a whole number. Raises RowError."""
-        value = self.fields.get(name)
-        if isinstance(value, bool) or not isinstance(value, int):
+        value = self._value(name)
+        if isinstance(value, bool) or not isinstance(value, int) or _finite(value) is None:
             raise self.fault(f"{name} must be a whole number, got {value!r:.80}")
         return value
 
     def texts(self, name: str) -> tuple[str, ...]:
         """Return a field that must be a list of one or more texts. Raises RowError."""
-        value = self.fields.get(name)
+        value = self._value(name)
         if not isinstance(value, list | tuple) or not value or not all(isinstance(item, str) for item in value):
             raise self.fault(f"{name} must be a list of texts, got {value!r:.80}")
-        return tuple(value)
+        return tuple(self._sound(name, item) for item in value)
 
     def spans(self, name: str) -> tuple[tuple[float, float], ...]:
         """Return a field that must be a list of one or more pairs of numbers. Raises RowError."""
-        value = self.fields.get(name)
+        value = self._value(name)
         if not isinstance(value, list | tuple) or not value:
             raise self.fault(f"{name} must be a list of pairs of numbers, got {value!r:.80}")
         pairs = []
         for pair in value:
-            if (
-                not isinstance(pair, list | tuple)
-                or len(pair) != 2
-                or not all(isinstance(end, int | float) and not isinstance(end, bool) for end in pair)
-                or not all(map(math.isfinite, pair))
-            ):
+            ends = [_finite(end) for end in pair] if isinstance(pair, list | tuple) else []
+            if len(ends) != 2 or ends[0] is None or ends[1] is None:
                 raise self.fault(f"{name} must be a list of pairs of numbers, got {pair!r:.80} in it")
-            pairs.append((float(pair[0]), float(pair[1])))
+            pairs.append((ends[0], ends[1]))
         return tuple(pairs)
+
+    def _value(self, name: str) -> Any:
+        """Return a field, or None. Raises RowError where the row could not be read at all."""
+        if self.damage:
+            raise self.fault(self.damage)
+        return self.fields.get(name)
+
+    def _sound(self, name: str, text: str) -> str:
+        """Return a text that can be stored. Raises RowError where it holds half of a character."""
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise self.fault(f"{name} is not Unicode: {error.reason}") from error
+        return text
 
     def fault(self, what: str) -> RowError:
         """Return the error that says what is wrong with this row."""
@@ -124,8 +136,10 @@ class Data:
     def find(self, *names: str) -> str:
         """Return the first of these paths below the folder that exists. Raises NotFoundError."""
         for name in names:
-            if (self.root / name).exists():
+            if (self.root / name).is_file():
                 return name
+        if not self.root.is_dir():
+            raise NotFoundError(f"{self.root} is no folder: name the one of the benchmark with --data")
         raise NotFoundError(
             f"{self.root} has no {' and no '.join(names)}: get the files from {self._source}, and name their folder "
             "with --data (`videossr bench list NAME` shows how it must look)"
@@ -171,35 +185,42 @@ class Data:
         return table
 
     def records(self, name: str, rows: Iterable[object], **context: str) -> Iterator[Record]:
-        """Yield a record for each row of a file, one for a row that is no object too: its fields are all missing."""
+        """Yield a record for each row of a file, also for one that is no object, which then is damaged."""
         for number, row in enumerate(rows, 1):
-            fields = row if isinstance(row, Mapping) else {}
-            yield Record(f"{self.root / name}, row {number}", fields, context)
+            where = f"{self.root / name}, row {number}"
+            if isinstance(row, Mapping):
+                yield Record(where, row, context)
+            else:
+                yield Record(where, {}, context, f"it is no object, but {row!r:.80}")
 
     def json_lines(self, name: str, **context: str) -> Iterator[Record]:
         """Yield the rows of a file of JSON lines; blank lines do not count, and the last one needs no end."""
-        for number, line in enumerate(self.content(name).splitlines(), 1):
-            if not line.strip():
-                continue
-            where = f"{self.root / name}, line {number}"
+        for where, line in self.lines(name):
             try:
                 row = parse_json(line)
-            except ValueError:
-                row = None
-            yield Record(where, row if isinstance(row, dict) else {}, context)
+            except ValueError as error:
+                yield Record(where, {}, context, f"it is not valid JSON: {error}")
+                continue
+            if isinstance(row, dict):
+                yield Record(where, row, context)
+            else:
+                yield Record(where, {}, context, f"it is no object, but {row!r:.80}")
 
     def lines(self, name: str) -> Iterator[tuple[str, str]]:
         """Yield place and text of each line of a text file that is not blank."""
-        for number, line in enumerate(self.content(name).splitlines(), 1):
+        for number, line in enumerate(self.content(name).split("\n"), 1):  # other line breaks may be in a text
             if line.strip():
                 yield f"{self.root / name}, line {number}", line
 
     def csv(self, name: str, **context: str) -> Iterator[Record]:
-        """Yield the rows of a CSV file with a header."""
+        """Yield the rows of a CSV file with a header. Raises DataError where it is damaged."""
         reader = csv.DictReader(io.StringIO(self.content(name), newline=""))
-        for row in reader:
-            fields = {key.strip(): value for key, value in row.items() if isinstance(key, str)}
-            yield Record(f"{self.root / name}, line {reader.line_num}", fields, context)
+        try:
+            for row in reader:
+                fields = {key.strip(): value for key, value in row.items() if isinstance(key, str)}
+                yield Record(f"{self.root / name}, line {reader.line_num}", fields, context)
+        except csv.Error as error:
+            raise DataError(f"{self.root / name}, line {reader.line_num}: {error}") from error
 
     def parquet(self, name: str, **context: str) -> Iterator[Record]:
         """Yield the rows of a Parquet file, without columns of bytes, such as pictures."""
@@ -211,6 +232,17 @@ class Data:
             for row in batch.select(texts).to_pylist():
                 number += 1
                 yield Record(f"{path}, row {number}", row, context)
+
+
+def _finite(value: object) -> float | None:
+    """Return a finite number as a float; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _holds_bytes(kind: pa.DataType) -> bool:

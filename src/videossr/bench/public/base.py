@@ -6,7 +6,7 @@ packages add their own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
 
@@ -169,6 +169,10 @@ class Benchmark(Generic[S]):
         """
         raise NotImplementedError
 
+    def categories(self, settings: S) -> Sequence[str]:
+        """Return the categories that must all be there; none where they are not known."""
+        return ()
+
     def size(self, settings: S) -> tuple[int | None, int | None]:
         """Return the published numbers of questions and videos; None where they are not known for these settings."""
         return (self.facts.questions, self.facts.videos) if settings == self.Settings() else (None, None)
@@ -193,18 +197,11 @@ class Benchmark(Generic[S]):
             except RowError as error:
                 yield BadRow(record.where, str(error))
                 continue
+            except (ValueError, ArithmeticError, LookupError, TypeError, RecursionError) as error:
+                yield BadRow(record.where, f"{record.where}: {type(error).__name__}: {error}")
+                continue
             if row is not None:
                 yield row
 
 
 BENCHMARKS: Registry[type[Benchmark[Any]]] = Registry("videossr.benchmarks")
-
-
-def by_group(marked: Iterable[Marked], name: str) -> dict[str, list[Marked]]:
-    """Sort scored answers by one of their groups, see `Row.groups`; those without it are left out."""
-    found: dict[str, list[Marked]] = {}
-    for mark in marked:
-        value = mark.groups.get(name)
-        if value is not None:
-            found.setdefault(str(value), []).append(mark)
-    return found

@@ -19,6 +19,7 @@ from videossr.bench.public.annotations import Data
 from videossr.bench.public.base import BadRow, Footage, Row
 from videossr.bench.public.questions import PublicQuestions
 from videossr.errors import NotFoundError
+from videossr.rewards import scorer
 from videossr.runners.threads import CORES
 from videossr.storage.paths import AnyPath
 from videossr.video.decoding import timeline_of
@@ -77,6 +78,8 @@ def check(questions: PublicQuestions, progress: Callable[[int, int], None] = lam
         _listed("ids that several rows have", "fault", _repeated(row.id for row in rows)),
         _listed("rows that repeat another one", "note", _twins(rows)),
         _listed("rows with equal options", "note", [row.id for row in rows if _equal_options(row)]),
+        _listed("questions that cannot be asked", "fault", list(_unaskable(questions, rows))),
+        _listed("parts of the benchmark that are missing", "fault", _absent(questions, rows)),
         _unknown_fields(questions),
         _listed("rows that are known to be odd", "note", _odd(questions, rows)),
     ]
@@ -142,6 +145,22 @@ def _odd(questions: PublicQuestions, rows: Iterable[Row]) -> list[str]:
     return [f"{row.id}: {odd[row.id]}" for row in rows if row.id in odd]
 
 
+def _unaskable(questions: PublicQuestions, rows: Iterable[Row]) -> Iterator[str]:
+    """Write every question, and score its gold answer once: a text, an answer type or an answer may be none."""
+    for row in rows:
+        try:
+            questions.texts.prompt(row.template, row.question, row.options, len(row.footage))
+            scorer(f"videossr/{row.answer_type}")("", row.answer)
+        except Exception as error:  # whatever the code of a plug-in raises is a finding of this row
+            yield f"{row.id}: {type(error).__name__}: {error}"
+
+
+def _absent(questions: PublicQuestions, rows: Iterable[Row]) -> list[str]:
+    """Return the categories that the benchmark has and of which there is no row."""
+    found = {row.category for row in rows}
+    return [category for category in questions.benchmark.categories(questions.settings) if category not in found]
+
+
 def _videos(questions: PublicQuestions, rows: Sequence[Row], progress: Callable[[int, int], None]) -> Iterator[Finding]:
     """Open every video once, and compare it with what the rows say of it."""
     shown: dict[tuple[tuple[str, ...], float | None], list[Row]] = defaultdict(list)
@@ -182,7 +201,7 @@ def _open(questions: PublicQuestions, part: Footage) -> _Opened:
         place = questions.place(part)
     except NotFoundError:
         return _Opened(missing=True)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         return _Opened(error=str(error))
     try:
         if part.fps is None:
@@ -200,9 +219,12 @@ def _missing(questions: PublicQuestions, missing: Mapping[tuple[str, ...], Seque
     for paths, rows in missing.items():
         path = PurePosixPath(paths[0])
         elsewhere = names.get(path.stem)
-        hint = f"; there is {elsewhere}" if elsewhere else ""
+        hint = f"; a file of that name is {elsewhere}" if elsewhere else ""
         examples.append(f"{path} ({_questions(len(rows))}){hint}")
     yield _listed("videos that are missing", "fault", examples)
+    packed = [place for place in names.values() if place.lower().endswith((".zip", ".tar", ".tar.gz", ".tgz"))]
+    if packed:
+        yield _listed("archives that may have to be unpacked", "note", sorted(packed))
     for category, why in questions.benchmark.gone.items():
         lost = [row for rows in missing.values() for row in rows if row.category == category]
         if lost:

@@ -14,6 +14,7 @@ from videossr.bench.public.texts import Texts
 from videossr.bench.records import Run, RunConfig
 from videossr.config import parse, plain
 from videossr.errors import ConfigError
+from videossr.models.base import Decoding
 from videossr.untrusted import one_line
 
 
@@ -27,6 +28,8 @@ def departures(run: Run, benchmark: Benchmark[object], rule: str) -> Iterator[st
     """
     yield from _asked(run, benchmark)
     yield from _shown(run.config, benchmark)
+    if run.manifest and (label := run.manifest["model"].get("label")):
+        yield one_line(f"the model was shown {label}", 160)
     if rule != "ours":
         yield f"it is scored by the rule {rule}"
 
@@ -71,6 +74,9 @@ def _shown(config: RunConfig, benchmark: Benchmark[object]) -> Iterator[str]:
             yield one_line(f"{name} is {json.dumps(chosen)}, by default {json.dumps(default)}", 160)
     if config.benchmark.templates != Texts(config.benchmark.name).hash:
         yield "the texts that ask are not the default ones of this version"
+    needed = max(benchmark.facts.tokens, Decoding().max_tokens)
+    if config.decoding.max_tokens < needed:
+        yield f"answers have at most {config.decoding.max_tokens} tokens, where {needed} are the default"
     if config.decoding.temperature:
         yield f"answers are drawn at temperature {config.decoding.temperature:g}; the paper decodes greedily"
     if config.settings.get("thinking"):

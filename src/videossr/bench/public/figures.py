@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from operator import mul
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +42,27 @@ class Figure:
         parts: for each part that counts alike, the value of each unit by the index of a question of it. A unit is a
             question, or a group of questions that is right or wrong as a whole.
         answered: the same over those units alone whose answers could be read.
+        weights: by which units count, by index; all alike where there are none.
     """
 
     name: str
     scope: str
     parts: tuple[Mapping[int, float], ...]
     answered: tuple[Mapping[int, float], ...] = field(default=())
+    weights: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def units(self) -> int:
         """Return the number of units."""
         return sum(map(len, self.parts))
+
+    def means(self, parts: Sequence[Mapping[int, float]]) -> list[float]:
+        """Average each part by the weights of its units."""
+        found = []
+        for part in parts:
+            weights = [self.weights.get(index, 1.0) for index in part]
+            found.append(sum(map(mul, part.values(), weights)) / sum(weights))
+        return found
 
 
 def mean_figure(
@@ -84,8 +95,9 @@ def weighted_figure(
     scope: str = "",
 ) -> Figure:
     """Average a value over all answers, each of which counts by its weight."""
-    total = sum(map(weight, marked)) / len(marked)
-    return mean_figure(name, marked, scope, lambda mark: value(mark) * weight(mark) / total)
+    return replace(
+        mean_figure(name, marked, scope, value), weights={mark.index: float(weight(mark)) for mark in marked}
+    )
 
 
 def group_figure(
@@ -112,3 +124,46 @@ def span_figures(
 def reaches(threshold: float) -> Callable[[Marked], float]:
     """Return what tells by 1 or 0 whether an overlap is at least `threshold`."""
     return lambda mark: float(mark.value >= threshold - 1e-9)
+
+
+def sort_by(marked: Iterable[Marked], key: Callable[[Marked], str]) -> dict[str, list[Marked]]:
+    """Sort scored answers by what a function tells of each, in the order in which its values come up."""
+    found: dict[str, list[Marked]] = {}
+    for mark in marked:
+        found.setdefault(key(mark), []).append(mark)
+    return found
+
+
+def by_category(marked: Iterable[Marked]) -> dict[str, list[Marked]]:
+    """Sort scored answers by the kind of question."""
+    return sort_by(marked, lambda mark: mark.category)
+
+
+def text_group(mark: Marked, name: str) -> str:
+    """Return a group that every answer must have, a text.
+
+    Raises:
+        ValueError: it is missing or something else, as in the predictions of another version.
+    """
+    value = mark.groups.get(name)
+    if not isinstance(value, str):
+        raise ValueError(f"question {mark.id}: group {name} must be a text, got {value!r:.40}")
+    return value
+
+
+def number_group(mark: Marked, name: str) -> float:
+    """Return a group that every answer must have, a number. Raises ValueError as `text_group`."""
+    value = mark.groups.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"question {mark.id}: group {name} must be a number, got {value!r:.40}")
+    return float(value)
+
+
+def by_group(marked: Iterable[Marked], name: str) -> dict[str, list[Marked]]:
+    """Sort scored answers by one of their groups, see `Row.groups`; those without it are left out."""
+    found: dict[str, list[Marked]] = {}
+    for mark in marked:
+        value = mark.groups.get(name)
+        if value is not None:
+            found.setdefault(str(value), []).append(mark)
+    return found

@@ -13,28 +13,33 @@ import zipfile
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from fractions import Fraction
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Annotated
 
 import numpy as np
 import simplejpeg
 from av.video.frame import VideoFrame
+from pydantic import Field, TypeAdapter
+from typing_extensions import TypedDict
 
 from videossr.bench.public.base import Footage
 from videossr.clock import Clock
 from videossr.corpus.jpeg import encode
 from videossr.dataset.published.frames import smart_size
 from videossr.errors import DataError
-from videossr.question import Clip, Frames
+from videossr.question import Clip
+from videossr.storage import limits
+from videossr.storage.identifiers import Count
+from videossr.storage.parsing import parse_json
 from videossr.storage.paths import AnyPath, atomic_write, size_and_stamp
 from videossr.video.container import StreamFacts
 from videossr.video.conversion import FrameConverter
 from videossr.video.decoding import pick, timeline_of
 from videossr.video.image_folder import image_folder, image_timeline, pick_images
-from videossr.video.plan import FrameChoice, RejectedError, Timeline
+from videossr.video.plan import MOST_FRAMES, FrameChoice, RejectedError, Timeline
 from videossr.video.window import Window
 
 FPS = 2.0
@@ -52,8 +57,11 @@ QUALITY = 95
 _FORMAT = 1
 _RECENT = 4
 """Clips that are kept in memory, for the next question about their video: 200 MB at 64 frames of 512 x 512."""
-_FACTS = "facts.json"
+_FACTS_NAME = "facts.json"
 _LOCKS: defaultdict[Path, Lock] = defaultdict(Lock)
+_MEMORY = Lock()
+_DAMAGE = (zipfile.BadZipFile, KeyError, ValueError, RuntimeError)
+"""What reading a damaged pack raises: no ZIP, a file that is missing, one that is no JPEG or JSON, or is encrypted."""
 
 
 def default_folder() -> Path:
@@ -61,12 +69,22 @@ def default_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "videossr" / "frames"
 
 
-@dataclass(frozen=True, slots=True)
-class _Shown:
-    """The frames that a number of frames shows: their clock, and the number of each in the video."""
+class _Shown(TypedDict):
+    """What a number of frames shows: times in milliseconds, and the number of each frame in the video."""
 
-    clock: Clock
-    frames: tuple[int, ...]
+    times_ms: tuple[Count, ...]
+    end_ms: Count
+    frames: tuple[Count, ...]
+
+
+class _Facts(TypedDict):
+    """What a pack says of itself: the name of its video, and what it shows by number of frames."""
+
+    video: str
+    budgets: dict[Annotated[int, Field(ge=2, le=MOST_FRAMES)], _Shown]
+
+
+_FACTS = TypeAdapter(_Facts)
 
 
 class FrameCache:
@@ -100,9 +118,9 @@ class FrameCache:
         path = self._pack(place, footage)
         clock = self._clocks.get((path, budget))
         if clock is None:
-            kept = self._kept(path).get(budget)
+            kept = _read_facts(path).get(budget)
             if kept is not None:
-                clock = kept.clock
+                clock = Clock(tuple(kept["times_ms"]), kept["end_ms"])
             else:
                 with _named(place):
                     clock = _window(footage, (budget,)).choice(_timeline(place, footage), budget).clock
@@ -116,23 +134,34 @@ class FrameCache:
         """
         path = self._pack(place, footage)
         with _LOCKS[path]:
-            recent = self._recent.get((path, budget))
-            if recent is not None:
-                return recent
-            if path in self._failed:
-                raise DataError(self._failed[path])
-            shown = self._kept(path).get(budget)
-            if shown is None:
+            clip = self._recall(path, budget)
+            if clip is None:
+                if path in self._failed:
+                    raise DataError(self._failed[path])
+                clip = _read_clip(path, budget)
+            if clip is None:
                 try:
-                    shown = self._decode(path, place, footage)[budget]
+                    clip = self._decode(path, place, footage, budget)
                 except DataError as error:
                     self._failed[path] = str(error)
                     raise
-            clip = _read_clip(path, shown)
+            self._remember(path, budget, clip)
+            return clip
+
+    def _recall(self, path: Path, budget: int) -> Clip | None:
+        """Return a clip that is still in memory."""
+        with _MEMORY:
+            if (path, budget) in self._recent:
+                self._recent.move_to_end((path, budget))
+            return self._recent.get((path, budget))
+
+    def _remember(self, path: Path, budget: int, clip: Clip) -> None:
+        """Keep a clip in memory, and forget the one that was not asked for the longest."""
+        with _MEMORY:
             self._recent[path, budget] = clip
+            self._recent.move_to_end((path, budget))
             while len(self._recent) > _RECENT:
                 self._recent.popitem(last=False)
-            return clip
 
     def _pack(self, place: AnyPath, footage: Footage) -> Path:
         """Return the path of the pack of a part of a video. Another version of the video has another one."""
@@ -146,17 +175,9 @@ class FrameCache:
         name = hashlib.sha256(json.dumps(part).encode()).hexdigest()
         return self.folder / name[:2] / f"{name}.zip"
 
-    def _kept(self, path: Path) -> dict[int, _Shown]:
-        """Read what a pack shows, by number of frames; nothing where there is none or it is damaged."""
-        try:
-            with zipfile.ZipFile(path) as pack:
-                return _read_facts(json.loads(pack.read(_FACTS)))
-        except (FileNotFoundError, zipfile.BadZipFile, KeyError, ValueError, TypeError):
-            return {}
-
-    def _decode(self, path: Path, place: AnyPath, footage: Footage) -> dict[int, _Shown]:
-        """Decode what all budgets need, those of an earlier pack too, and write the pack."""
-        budgets = tuple(sorted({*self.budgets, *self._kept(path)}))
+    def _decode(self, path: Path, place: AnyPath, footage: Footage, budget: int) -> Clip:
+        """Decode what all budgets need, those of an earlier pack too, write the pack, and return one clip of it."""
+        budgets = tuple(sorted({*self.budgets, budget, *_read_facts(path)}))
         window = _window(footage, budgets)
         converter = _Converter()
         jpegs: list[bytes] = []
@@ -169,27 +190,24 @@ class FrameCache:
 
         with _named(place):
             if footage.fps is None:
-                _, timeline, choice, _ = pick(place, window, use, begin)
+                _, timeline, union, _ = pick(place, window, use, begin)
             else:
                 images = image_folder(str(place), place, Fraction(str(footage.fps)))
-                _, timeline, choice, _ = pick_images(images, window, use, begin)
-            choices = {budget: window.choice(timeline, budget) for budget in budgets}
-        shown = {budget: _Shown(choice.clock, choice.frames) for budget, choice in choices.items()}
+                _, timeline, union, _ = pick_images(images, window, use, begin)
+            choices = {number: window.choice(timeline, number) for number in budgets}
         # A decode may contradict the times that the container declares; it counts for the next question.
-        self._clocks |= {(path, budget): part.clock for budget, part in shown.items()}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        facts = {
-            "video": place.name,
-            "budgets": {
-                budget: {"times_ms": part.clock.times_ms, "end_ms": part.clock.end_ms, "frames": part.frames}
-                for budget, part in shown.items()
-            },
+        self._clocks |= {(path, number): choice.clock for number, choice in choices.items()}
+        by_frame = dict(zip(dict.fromkeys(union.frames), jpegs, strict=True))
+        shown = {
+            number: _Shown(times_ms=choice.clock.times_ms, end_ms=choice.clock.end_ms, frames=choice.frames)
+            for number, choice in choices.items()
         }
+        path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as partial, zipfile.ZipFile(partial, "w") as pack:
-            pack.writestr(_FACTS, json.dumps(facts))
-            for frame, jpeg in zip(dict.fromkeys(choice.frames), jpegs, strict=True):
+            pack.writestr(_FACTS_NAME, json.dumps(_Facts(video=place.name, budgets=shown)))
+            for frame, jpeg in by_frame.items():
                 pack.writestr(_jpeg(frame), jpeg)
-        return shown
+        return _clip(shown[budget], by_frame)
 
 
 class _Converter(FrameConverter):
@@ -203,16 +221,37 @@ class _Converter(FrameConverter):
         return smart_size(height, width, LEAST_PIXELS, PIXELS)
 
 
-def _read_clip(path: Path, shown: _Shown) -> Clip:
-    """Read the frames of a clip from a pack. Raises DataError where it is damaged."""
-    pictures: dict[int, Frames] = {}
-    with zipfile.ZipFile(path) as pack:
-        for frame in dict.fromkeys(shown.frames):
-            try:
-                pictures[frame] = simplejpeg.decode_jpeg(pack.read(_jpeg(frame)), "RGB")
-            except (KeyError, ValueError, zipfile.BadZipFile) as error:
-                raise DataError(f"{path}: damaged ({error}); delete it, and it is made anew") from error
-    return Clip(np.stack([pictures[frame] for frame in shown.frames]), shown.clock)
+def _read_facts(path: Path) -> dict[int, _Shown]:
+    """Read what a pack shows, by number of frames; nothing where there is none or it is damaged: it is made anew."""
+    try:
+        with zipfile.ZipFile(path) as pack:
+            return _facts(pack)
+    except (FileNotFoundError, *_DAMAGE):
+        return {}
+
+
+def _read_clip(path: Path, budget: int) -> Clip | None:
+    """Read a clip from a pack; None where there is none or it is damaged: it is made anew."""
+    try:
+        with zipfile.ZipFile(path) as pack:  # opened once: another process may replace it
+            shown = _facts(pack)[budget]
+            return _clip(shown, {frame: pack.read(_jpeg(frame)) for frame in dict.fromkeys(shown["frames"])})
+    except (FileNotFoundError, *_DAMAGE):
+        return None
+
+
+def _facts(pack: zipfile.ZipFile) -> dict[int, _Shown]:
+    """Read what a pack shows. Raises one of `_DAMAGE`."""
+    if pack.getinfo(_FACTS_NAME).file_size > limits.JSON_BYTES:
+        raise ValueError("the facts of a pack are too long")
+    return _FACTS.validate_python(parse_json(pack.read(_FACTS_NAME)), strict=False)["budgets"]
+
+
+def _clip(shown: _Shown, jpegs: Mapping[int, bytes]) -> Clip:
+    """Decode the frames of a clip. Raises ValueError where one is damaged."""
+    pictures = {frame: simplejpeg.decode_jpeg(jpegs[frame], "RGB") for frame in dict.fromkeys(shown["frames"])}
+    frames = np.stack([pictures[frame] for frame in shown["frames"]])
+    return Clip(frames, Clock(tuple(shown["times_ms"]), shown["end_ms"]))
 
 
 def _jpeg(frame: int) -> str:
@@ -230,14 +269,6 @@ def _timeline(place: AnyPath, footage: Footage) -> Timeline:
         return timeline_of(place)
     fps = Fraction(str(footage.fps))
     return image_timeline(image_folder(str(place), place, fps).count, fps)
-
-
-def _read_facts(facts: Mapping[str, Any]) -> dict[int, _Shown]:
-    """Read the facts of a pack. Raises KeyError, TypeError or ValueError where they are none."""
-    return {
-        int(budget): _Shown(Clock(tuple(part["times_ms"]), part["end_ms"]), tuple(part["frames"]))
-        for budget, part in facts["budgets"].items()
-    }
 
 
 @contextmanager

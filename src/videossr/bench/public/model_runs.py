@@ -10,9 +10,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from videossr.bench.public.base import BENCHMARKS
 from videossr.bench.records import CONFIG, RunConfig
 from videossr.config import parse
-from videossr.errors import ConfigError
+from videossr.errors import ConfigError, DataError
 from videossr.storage.parsing import load_toml
 from videossr.storage.paths import AnyPath, is_local, to_path
 from videossr.untrusted import plain_text
@@ -58,11 +59,17 @@ def _names(places: Sequence[AnyPath]) -> list[str]:
 def _model(folder: str, name: str, place: AnyPath) -> ModelRuns:
     runs: dict[tuple[str, int], AnyPath] = {}
     specs: dict[str, None] = {}
+    notes: list[str] = []
+    known = BENCHMARKS.names()
     for path in _folders(place):
         config = _config(path)
         if config is None or config.benchmark is None:
             continue
         key = config.benchmark.name, config.benchmark.frames
+        if key[0] not in known:
+            unknown = plain_text(key[0], 40)
+            notes.append(f"{plain_text(str(path), 80)} is left out: no installed package declares {unknown}")
+            continue
         if key in runs:
             raise ConfigError(
                 f"{path} and {runs[key]} are both runs of {key[0]} at {key[1]} frames; keep the runs of each model in "
@@ -75,8 +82,9 @@ def _model(folder: str, name: str, place: AnyPath) -> ModelRuns:
             f"{folder}: there is no run of a public benchmark in it, nor in the folders below it; make one with "
             f"`videossr bench run NAME --out {folder}`"
         )
-    note = f"{name} holds runs of {len(specs)} models: {', '.join(specs)}" if len(specs) > 1 else ""
-    return ModelRuns(name, runs, note)
+    if len(specs) > 1:
+        notes.append(f"{name} holds runs of {len(specs)} models: {', '.join(specs)}")
+    return ModelRuns(name, runs, "; ".join(notes))
 
 
 def _folders(place: AnyPath) -> list[AnyPath]:
@@ -93,9 +101,14 @@ def _folders(place: AnyPath) -> list[AnyPath]:
 
 
 def _config(path: AnyPath) -> RunConfig | None:
-    """Read the configuration of a run of a public benchmark; None where the folder holds something else."""
+    """Read the configuration of a run of a public benchmark; None where the folder holds something else.
+
+    Raises DataError where it is damaged.
+    """
     try:
         table = load_toml(path / CONFIG)
-    except (OSError, ValueError):
+    except FileNotFoundError:
         return None
+    except ValueError as error:
+        raise DataError(f"{path / CONFIG} is damaged: {error}; restore it, or move the folder away") from error
     return parse(RunConfig, table, str(path / CONFIG)) if "benchmark" in table and "questions" in table else None

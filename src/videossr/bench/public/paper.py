@@ -8,24 +8,20 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Literal, TypeAlias
 
-from videossr.bench.public.base import BENCHMARKS, Benchmark, Rule
+from videossr.bench.public.base import BENCHMARKS, Benchmark
+from videossr.bench.public.comparison import FigureChange, FigureKey, asked_alike, figure_changes
 from videossr.bench.public.departures import departures
-from videossr.bench.public.figures import Figure
 from videossr.bench.public.model_runs import ModelRuns
 from videossr.bench.public.published import FRAMES, Column, PublishedRow, published
-from videossr.bench.public.scoring import PublicFigure, mark, rules_of, score_public
-from videossr.bench.records import UNREAD, Run, read_run
-from videossr.bench.scoring import Estimate, Resampler, estimate
+from videossr.bench.public.scoring import PublicFigure, rules_of, score_public
+from videossr.bench.records import read_run
+from videossr.bench.scoring import Estimate
 from videossr.errors import ConfigError
 from videossr.registry import suggest
 
 Status: TypeAlias = Literal["not run", "no", "in part", "as far as is known"]
-
-FigureKey: TypeAlias = tuple[str, str]
-"""Name and scope of a figure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +64,13 @@ class Entry:
         gain: how much more it is than the base's, with the interval of the paired difference; None for the base itself,
             and where the two cannot be paired.
         departs: whether the run departs from the paper, see `Check`.
+        real: whether the gain is larger than noise, see `FigureChange`.
     """
 
     value: Estimate | None = None
     gain: Estimate | None = None
     departs: bool = False
+    real: bool = True
 
 
 NOTHING = Entry()
@@ -157,7 +155,7 @@ class _Measured:
     """The figures of one run, the gains over the base, and in what it departs from the paper."""
 
     figures: tuple[PublicFigure, ...]
-    gains: Mapping[FigureKey, Estimate]
+    gains: Mapping[FigureKey, FigureChange]
     departs: tuple[str, ...]
 
     def entry(self, metric: Metric) -> Entry:
@@ -165,7 +163,10 @@ class _Measured:
         for figure in self.figures:
             key = figure.name, figure.scope
             if not metric.figure or key == (metric.figure, metric.scope):
-                return Entry(figure.asked, self.gains.get(key), bool(self.departs))
+                gain = self.gains.get(key)
+                if gain is None:
+                    return Entry(figure.asked, None, bool(self.departs))
+                return Entry(figure.asked, gain.change, bool(self.departs), gain.real)
         return NOTHING
 
 
@@ -232,42 +233,10 @@ def _measure(
             continue
         run = first if first and model is base else read_run(model.runs[key])
         scores = score_public(run, rule).figures if run.predictions else ()
-        gains = _gains(first, run, benchmark, rule) if first and scores and model is not base else {}
+        pairs = first is not None and scores and model is not base and asked_alike(first, run)
+        changes = figure_changes(first, run, benchmark, rule) if first and pairs else []
+        gains = {(change.name, change.scope): change for change in changes}
         yield model.name, _Measured(scores, gains, tuple(departures(run, benchmark, rule)))
-
-
-def _gains(base: Run, run: Run, benchmark: Benchmark[object], rule: str) -> dict[FigureKey, Estimate]:
-    """Compute by how much each figure of a run is larger, question by question; nothing of runs of other questions."""
-    asked = [{p.index: (p.id, p.answer) for p in each.predictions if p.category != UNREAD} for each in (base, run)]
-    if asked[0] != asked[1] or not any(p.texts for p in base.predictions):
-        return {}
-    how = rules_of(benchmark)[rule]
-    resampler = Resampler([prediction for prediction in run.predictions if prediction.category != UNREAD])
-    before, after = (_figures(each, benchmark, rule, how) for each in (base, run))
-    gains = {}
-    for key in before.keys() & after.keys():
-        first, second = (_parts(figures[key], how) for figures in (before, after))
-        if [part.keys() for part in first] == [part.keys() for part in second] and all(first):
-            pairs = zip(first, second, strict=True)
-            changes = [{index: new[index] - old[index] for index in new} for old, new in pairs]
-            gains[key] = estimate(resampler.means(*changes))
-        elif any(first) and any(second):  # the rule leaves other answers out of each
-            change = _mean(second) - _mean(first)
-            gains[key] = Estimate(change, change, change)
-    return gains
-
-
-def _figures(run: Run, benchmark: Benchmark[object], rule: str, how: Rule) -> dict[FigureKey, Figure]:
-    marked = [mark(prediction, how) for prediction in run.predictions if prediction.category != UNREAD]
-    return {(figure.name, figure.scope): figure for figure in benchmark.figures(marked, rule)}
-
-
-def _parts(figure: Figure, how: Rule) -> Sequence[Mapping[int, float]]:
-    return figure.parts if how.counts_unread else [part for part in figure.answered if part]
-
-
-def _mean(parts: Sequence[Mapping[int, float]]) -> float:
-    return fmean(fmean(part.values()) for part in parts if part)
 
 
 def _tables(results: _Results, names: Sequence[str]) -> Iterator[Table]:
@@ -293,7 +262,9 @@ def _tables(results: _Results, names: Sequence[str]) -> Iterator[Table]:
 
 def _figure_of(column: Column) -> str:
     """Return the figure that the paper prints, where it may be another than the headline of the benchmark."""
-    return "mIoU" if column.domain == "grounding" else ""
+    if column.domain == "grounding":
+        return "mIoU"
+    return "text" if column.benchmark == "vinoground" else ""  # a part of it may have no whole pair
 
 
 def _further(results: _Results, names: Sequence[str], benchmarks: Sequence[str]) -> Iterator[Table]:

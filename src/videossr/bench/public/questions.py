@@ -17,7 +17,10 @@ from videossr.bench.records import UNREAD, BenchmarkConfig
 from videossr.config import override, parse, plain
 from videossr.errors import DataError, NotFoundError
 from videossr.question import Clip, Gold, Question, Truth
-from videossr.storage.paths import AnyPath, to_path
+from videossr.storage.paths import AnyPath, check_regular, to_path
+
+_LONGEST = 1000
+"""Characters of a path below the folder, at most."""
 
 _PROTOCOL = 1
 """Of what is asked and shown; another number gives the questions another hash."""
@@ -148,9 +151,10 @@ class PublicQuestions:
             if path.is_absolute() or ".." in path.parts or "://" in name:
                 raise DataError(f"{name!r:.200} is no path below {self.path}")
             place = self.path.joinpath(*path.parts)
-            if place.exists():
+            if len(name) <= _LONGEST and "\0" not in name and place.exists():
+                check_regular(place)
                 return place
-        raise NotFoundError(f"{self.path} has no {' and no '.join(footage.paths)}")
+        raise NotFoundError(f"{self.path} has no {' and no '.join(name[:200] for name in footage.paths)}")
 
     def _row(self, index: int) -> Row:
         row = self.rows[index]

@@ -9,13 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-import numpy as np
-
 from videossr.bench.outcomes import Outcomes, outcomes
 from videossr.bench.public.base import BENCHMARKS, OURS, Benchmark, Rule
 from videossr.bench.public.figures import Figure, Marked
 from videossr.bench.records import UNREAD, Prediction, Run
-from videossr.bench.scoring import Estimate, Resampler
+from videossr.bench.scoring import Estimate, Resampled, Resampler, estimate
 from videossr.errors import ConfigError, DataError
 from videossr.registry import suggest
 from videossr.tasks.base import answer_type_of
@@ -48,6 +46,7 @@ class PublicScores:
         benchmark: registered name of the benchmark.
         rule: by which it was scored.
         figures: none where nothing was answered.
+        unread: answers that the rule cannot read.
         guess: expected share of right answers of a uniform guess; None where the answers are no options.
         outcomes: how the questions ended.
         coverage: share of the benchmark's questions that have an answer.
@@ -58,6 +57,7 @@ class PublicScores:
     benchmark: str
     rule: str
     figures: tuple[PublicFigure, ...]
+    unread: int
     guess: float | None
     outcomes: Outcomes
     coverage: float
@@ -84,7 +84,7 @@ def score_public(run: Run, rule: str = "ours") -> PublicScores:
     if run.config.benchmark is None:
         raise ConfigError(f"{run.path} is the run of no public benchmark, so it is scored without --rule")
     name = run.config.benchmark.name
-    benchmark: Benchmark[object] = BENCHMARKS.get(name)()
+    benchmark = open_benchmark(run)
     rules = rules_of(benchmark)
     if rule not in rules:
         raise ConfigError(f"--rule {rule}: {name} has no such rule{suggest(rule, rules)}")
@@ -94,17 +94,49 @@ def score_public(run: Run, rule: str = "ours") -> PublicScores:
     marked = [mark(prediction, rules[rule]) for prediction in counted]
     answered = any(prediction.texts for prediction in counted)
     resampler = Resampler(counted or run.predictions)
-    figures = benchmark.figures(marked, rule) if answered else ()
+    figures = figures_of(run, benchmark, marked, rule) if answered else []
     return PublicScores(
         run=run.name,
         benchmark=name,
         rule=rule,
         figures=tuple(_estimated(figure, resampler, rules[rule]) for figure in figures if figure.units),
+        unread=sum(not mark.read and bool(mark.text) for mark in marked),
         guess=_uniform_guess(counted),
         outcomes=outcomes(run),
         coverage=sum(bool(prediction.texts) for prediction in counted) / run.config.size,
         videos=resampler.videos,
     )
+
+
+def open_benchmark(run: Run) -> Benchmark[object]:
+    """Return the benchmark that a run asked.
+
+    Raises:
+        ConfigError: it is none, or no installed package declares it; the message names the run.
+    """
+    if run.config.benchmark is None:
+        raise ConfigError(f"{run.path} is the run of no public benchmark")
+    try:
+        kind: type[Benchmark[object]] = BENCHMARKS.get(run.config.benchmark.name)
+        return kind()
+    except ConfigError as error:
+        raise ConfigError(f"{run.path}: {error}") from error
+
+
+def figures_of(run: Run, benchmark: Benchmark[object], marked: Sequence[Marked], rule: str) -> list[Figure]:
+    """Sum scored answers up, see `Benchmark.figures`.
+
+    Raises:
+        DataError: the predictions lack what the benchmark's figures need, as those of another version may; the message
+            names the run.
+    """
+    try:
+        return list(benchmark.figures(marked, rule))
+    except (ValueError, LookupError, TypeError, ArithmeticError) as error:
+        raise DataError(
+            f"{run.path}: its predictions do not fit this version of the benchmark ({type(error).__name__}: {error}): "
+            "run it again into another folder"
+        ) from error
 
 
 def mark(prediction: Prediction, rule: Rule) -> Marked:
@@ -123,8 +155,8 @@ def mark(prediction: Prediction, rule: Rule) -> Marked:
             kind = answer_type_of(prediction.data_source)
             scores = kind.score(text, prediction.answer)
             value, parts = kind.value(scores) if scores.parsed else None, scores.parts
-    except ValueError as error:
-        raise DataError(f"question {prediction.id}: {error}") from error
+    except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
+        raise DataError(f"question {prediction.id}: {type(error).__name__}: {error}") from error
     return Marked(
         index=prediction.index,
         id=prediction.id,
@@ -141,18 +173,24 @@ def mark(prediction: Prediction, rule: Rule) -> Marked:
 def _estimated(figure: Figure, resampler: Resampler, rule: Rule) -> PublicFigure:
     """Compute a figure and its intervals."""
     kept = tuple(part for part in figure.answered if part)
-    answered = _estimate(kept, resampler) if kept else None
-    asked = _estimate(figure.parts, resampler)
+    answered = estimate(resampled(figure, kept, resampler)) if kept else None
+    asked = estimate(resampled(figure, figure.parts, resampler))
     return PublicFigure(
         figure.name, figure.scope, figure.units, asked if rule.counts_unread else (answered or asked), answered
     )
 
 
-def _estimate(parts: Sequence[Mapping[int, float]], resampler: Resampler) -> Estimate:
-    """Average each part, and the parts, with the interval that holds 95% of the resamples."""
-    means = resampler.means(*parts)
-    low, high = np.quantile(np.mean([mean.drawn for mean in means], axis=0), [0.025, 0.975])
-    return Estimate(fmean(mean.value for mean in means), float(low), float(high))
+def resampled(figure: Figure, parts: Sequence[Mapping[int, float]], resampler: Resampler) -> list[Resampled]:
+    """Average each part of a figure by the weights of its units, in the figure itself and in each resample."""
+    if not figure.weights:
+        return resampler.means(*parts)
+    weights = [{index: figure.weights[index] for index in part} for part in parts]
+    weighted = [{index: value * figure.weights[index] for index, value in part.items()} for part in parts]
+    sums, totals = resampler.means(*weighted), resampler.means(*weights)
+    return [
+        Resampled(above.value / below.value, above.drawn / below.drawn)
+        for above, below in zip(sums, totals, strict=True)
+    ]
 
 
 def _uniform_guess(predictions: Sequence[Prediction]) -> float | None:

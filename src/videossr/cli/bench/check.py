@@ -19,7 +19,7 @@ from videossr.bench.public.questions import PublicQuestions
 from videossr.cli.bench.public import benchmark_names, folder_of, split_settings
 from videossr.cli.console import Bar, console, counted, lines, safe
 from videossr.cli.settings import Setting, parse_settings
-from videossr.errors import ConfigError
+from videossr.errors import ConfigError, DataError, NotFoundError
 from videossr.registry import suggest
 
 app = App(
@@ -58,14 +58,20 @@ def command(
     found: dict[str, list[Finding]] = {}
     with Bar() as bar:
         for name in chosen:
-            questions = PublicQuestions(
-                name,
-                folder_of(data, name, chosen),
-                frames=2,
-                cache=FrameCache(default_folder(), (2,)),
-                settings=words[name],
-                templates=templates,
-            )
+            try:
+                questions = PublicQuestions(
+                    name,
+                    folder_of(data, name, chosen),
+                    frames=2,
+                    cache=FrameCache(default_folder(), (2,)),
+                    settings=words[name],
+                    templates=templates,
+                )
+            except (DataError, NotFoundError) as error:
+                if len(chosen) == 1:
+                    raise
+                found[name] = [Finding("annotations", "fault", str(error))]
+                continue
             found[name] = check(questions, partial(bar.show, f"videos of {name}"))
     faults = [finding for findings in found.values() for finding in findings if finding.verdict == "fault"]
     if as_json:

@@ -11,10 +11,12 @@ from rich.table import Table
 
 from videossr.bench.comparison import Comparison, Difference, compare
 from videossr.bench.outcomes import outcomes
+from videossr.bench.public.comparison import PublicComparison, compare_public
 from videossr.bench.records import read_run
-from videossr.bench.scoring import FEW_VIDEOS, percent
+from videossr.bench.scoring import FEW_VIDEOS, interval_basis, percent
 from videossr.cli.bench.tables import line, print_outcomes
 from videossr.cli.console import console, safe
+from videossr.errors import ConfigError
 
 app = App(name="compare", help_epilogue="Example: videossr bench compare demo/runs/chance demo/runs/constant")
 
@@ -26,6 +28,7 @@ def command(
     /,
     *others: str,
     shared: Annotated[bool, Parameter(negative="")] = False,
+    rule: str | None = None,
     as_json: Annotated[bool, Parameter("--json", negative="")] = False,
 ) -> None:
     """Compare runs with the first one, question by question, with the 95% interval of each difference.
@@ -35,9 +38,17 @@ def command(
         second: Folder of a run.
         others: More of them.
         shared: Compare the questions that both were asked, and leave out the others.
+        rule: For runs of public benchmarks, the rule by which both are scored; `videossr bench list NAME` shows them.
         as_json: All of it as JSON.
     """
     base, *compared = [read_run(folder) for folder in (first, second, *others)]
+    if any(run.config.benchmark for run in (base, *compared)):
+        if shared:
+            raise ConfigError("--shared is not for runs of public benchmarks, which are asked as a whole")
+        _public([compare_public(base, run, rule or "ours") for run in compared], as_json=as_json)
+        return
+    if rule is not None:
+        raise ConfigError(f"--rule {rule}: it is for runs of public benchmarks, and {first} is none")
     comparisons = [compare(base, run, shared=shared) for run in compared]
     if as_json:
         console.out(json.dumps([asdict(comparison) for comparison in comparisons], indent=1))
@@ -79,3 +90,28 @@ def _row(difference: Difference) -> list[str]:
         line(difference.change),
         *verdict,
     ]
+
+
+def _public(comparisons: list[PublicComparison], *, as_json: bool) -> None:
+    """Print comparisons of runs of a public benchmark, by its own figures."""
+    if as_json:
+        console.out(json.dumps([asdict(comparison) for comparison in comparisons], indent=1))
+        return
+    for comparison in comparisons:
+        console.print(f"{comparison.benchmark}, rule {comparison.rule}", soft_wrap=True)
+        console.print(f"first: {safe(comparison.first)}; second: {safe(comparison.second)}", soft_wrap=True)
+        table = Table("", "of", "first", "second", "second - first", "p", "larger than noise", box=None, pad_edge=False)
+        for change in comparison.changes:
+            verdict = ("-", "-") if change.p is None else (f"{change.p:.2g}", "yes" if change.real else "no")
+            scores = percent(change.first), percent(change.second)
+            table.add_row(safe(change.name), safe(change.scope), *scores, line(change.change), *verdict)
+        console.print(table)
+        console.print(
+            "larger than noise: the 95% interval leaves out 0, p < 0.05, and there are six videos or more; of many "
+            "figures some pass by chance, so the first one counts",
+            soft_wrap=True,
+        )
+        if not comparison.same_hash:
+            console.print("the two were not asked in the same way: other texts, frames or settings")
+        if comparison.videos < FEW_VIDEOS:
+            console.print(interval_basis(comparison.videos))

@@ -13,7 +13,9 @@ from videossr.bench.public.base import BENCHMARKS, Benchmark
 from videossr.bench.public.scoring import rules_of
 from videossr.cli.bench.public import paper_names
 from videossr.cli.console import console, lines, safe
+from videossr.cli.streams import write_error
 from videossr.config import plain
+from videossr.errors import ConfigError
 
 app = App(name="list", help_epilogue="Example: videossr bench list\n\nvideossr bench list mvbench")
 
@@ -34,7 +36,7 @@ def command(name: str | None = None, /, *, as_json: Annotated[bool, Parameter("-
             _show(name, benchmark)
         return
     paper = paper_names()
-    names = [*paper, *(other for other in BENCHMARKS.names() if other not in paper)]
+    names = [*paper, *(other for other in BENCHMARKS.names() if other not in paper and _loads(other))]
     if as_json:
         console.out(json.dumps([_facts(name, BENCHMARKS.get(name)()) for name in names], indent=1))
         return
@@ -47,6 +49,16 @@ def command(name: str | None = None, /, *, as_json: Annotated[bool, Parameter("-
     console.print(table)
     console.print("+: not among the 16 of the paper. ?: no public source tells it.")
     console.print("videossr bench list NAME shows where the files come from and how their folder must look")
+
+
+def _loads(name: str) -> bool:
+    """Tell whether a benchmark of another package can be loaded; if not, say why."""
+    try:
+        BENCHMARKS.get(name)
+    except ConfigError as error:
+        write_error(str(error))
+        return False
+    return True
 
 
 def _facts(name: str, benchmark: Benchmark[object]) -> dict[str, object]:

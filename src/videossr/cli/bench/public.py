@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,13 @@ from rich.table import Table
 from videossr.bench.evaluation import Progress, evaluate
 from videossr.bench.public.base import BENCHMARKS
 from videossr.bench.public.frames import FrameCache
+from videossr.bench.public.published import published
 from videossr.bench.public.questions import PublicQuestions
 from videossr.bench.public.scoring import PublicScores, score_public
 from videossr.bench.records import Run
 from videossr.bench.scoring import FEW_VIDEOS, interval_basis, percent
 from videossr.cli.bench.tables import line, note, print_failures
-from videossr.cli.console import Bar, console, safe
+from videossr.cli.console import Bar, console, counted, safe
 from videossr.errors import ConfigError, NothingAnsweredError
 from videossr.models.base import Decoding, ModelSpec, SharedModel
 from videossr.registry import suggest
@@ -25,12 +27,6 @@ from videossr.storage.paths import AnyPath, to_path
 PAPER = "paper"
 """Names the 16 benchmarks of the paper, in the order of its tables."""
 
-COLUMNS = (
-    *("MVB", "TempC", "AoT", "Vino", "VMME", "LVB", "LongVB", "CGB"),
-    *("QVH", "ANet", "Cha", "TACoS", "VMMMU", "VTT", "VCR", "CVB"),
-)
-"""Headings of the paper's tables."""
-
 SHOWN = 12
 """Figures of a benchmark that `bench run` prints; `bench score` prints all."""
 
@@ -38,12 +34,16 @@ SHOWN = 12
 def benchmark_names(text: str) -> list[str] | None:
     """Read names of benchmarks, separated by commas; None where `text` names none but may be a path.
 
+    Case, blanks and dashes do not matter: `Video-MME` is `videomme`.
+
     Raises:
         ConfigError: some of the names are not known.
     """
     known = BENCHMARKS.names()
+    spelled = {_plain(name): name for name in known}
     names: list[str] = []
-    for name in text.split(","):
+    for part in text.split(","):
+        name = spelled.get(_plain(part), part.strip())
         names += paper_names() if name == PAPER else [name]
     if not set(names) & set(known):
         return None
@@ -53,10 +53,14 @@ def benchmark_names(text: str) -> list[str] | None:
     return list(dict.fromkeys(names))
 
 
+def _plain(name: str) -> str:
+    """Return the letters and digits of a name, in lower case."""
+    return "".join(filter(str.isalnum, name.casefold()))
+
+
 def paper_names() -> list[str]:
     """Return the names of the paper's benchmarks, in the order of its tables."""
-    columns = {BENCHMARKS.get(name).facts.column: name for name in BENCHMARKS.names()}
-    return [columns[column] for column in COLUMNS if column in columns]
+    return [column.benchmark for column in published().columns]
 
 
 def folder_of(data: str | AnyPath, name: str, names: Sequence[str]) -> AnyPath:
@@ -72,9 +76,7 @@ def folder_of(data: str | AnyPath, name: str, names: Sequence[str]) -> AnyPath:
 def frame_counts(text: str) -> tuple[int, ...]:
     """Read numbers of frames, such as `32,48,64`. Raises ConfigError."""
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isascii() and part.isdigit() and 2 <= int(part) <= 4096 for part in parts if len(part) < 6) or any(
-        len(part) > 5 for part in parts
-    ):
+    if not all(re.fullmatch("[0-9]{1,4}", part) and 2 <= int(part) <= 4096 for part in parts):
         raise ConfigError(f"--frames {text}: name numbers from 2 to 4096, separated by commas, such as 32,48,64")
     return tuple(dict.fromkeys(map(int, parts)))
 
@@ -151,7 +153,7 @@ def run_public(wanted: PublicRun, spec: ModelSpec) -> int:
                 continue
             scores = score_public(done)
             print_public(scores, label, most=SHOWN)
-            print_failures(done)
+            print_failures(done, "each counts as wrong, but rows that cannot be read at all are in no figure")
             failed += scores.outcomes.failed
             if scores.headline is None:
                 unanswered.append(label)
@@ -199,7 +201,13 @@ def print_public(scores: PublicScores, label: str, most: int | None = None) -> N
         console.print(f"and {len(scores.figures) - most} more figures: videossr bench score prints all")
     if scores.guess is not None:
         console.print(f"a uniform guess is right in {percent(scores.guess)}% of the questions")
-    console.print(scores.outcomes.line(), soft_wrap=True)
+    failed = counted(scores.outcomes.questions, "question")
+    console.print(
+        f"{scores.outcomes.failed} of {failed} failed; {scores.unread} of {counted(scores.outcomes.answers, 'answer')} "
+        f"cannot be read{'' if scores.rule == 'ours' else ' by this rule'}"
+        + (f". {scores.outcomes.advice}" if scores.outcomes.advice else ""),
+        soft_wrap=True,
+    )
     if scores.figures and scores.videos < FEW_VIDEOS:
         console.print(interval_basis(scores.videos))
 

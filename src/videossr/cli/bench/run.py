@@ -10,15 +10,17 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
 from videossr.bench.evaluation import STOP_AFTER, Progress, evaluate
+from videossr.bench.public.base import BENCHMARKS
 from videossr.bench.public.frames import default_folder
 from videossr.bench.scoring import score
-from videossr.cli.bench.public import PublicRun, benchmark_names, frame_counts, run_public, split_settings
+from videossr.cli.bench.public import PAPER, PublicRun, benchmark_names, frame_counts, run_public, split_settings
 from videossr.cli.bench.tables import note, print_failures, print_scores
 from videossr.cli.console import Bar, console
 from videossr.cli.settings import Setting, parse_settings
 from videossr.errors import ConfigError, NothingAnsweredError
 from videossr.models.base import MODELS, Decoding, model_spec
 from videossr.question_set import open_questions
+from videossr.registry import suggest
 from videossr.storage.paths import to_path
 
 app = App(
@@ -79,7 +81,10 @@ def command(
     names = benchmark_names(bench)
     if data is not None:
         if names is None:
-            raise ConfigError(f"{bench} is no public benchmark: leave out --data, or see `videossr bench list`")
+            known = [*BENCHMARKS.names(), PAPER]
+            raise ConfigError(
+                f"{bench} is no public benchmark{suggest(bench, known)}. Datasets and rows are asked without --data"
+            )
         if corpus is not None or source is not None or anywhere:
             raise ConfigError("--corpus, --source and --anywhere are for datasets and rows, not for public benchmarks")
         words = split_settings(parse_settings(settings, command, "--model.batch=4"), names)

@@ -11,7 +11,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from videossr.bench.public.reasoning.videommmu import gain
-from videossr.bench.public.scoring import PublicScores, score_public
+from videossr.bench.public.scoring import PublicScores, open_benchmark, rules_of, score_public
 from videossr.bench.records import Run, read_run
 from videossr.bench.scoring import Denominator, score
 from videossr.cli.bench.public import print_public
@@ -49,12 +49,17 @@ def command(
         denominator: Divide by all questions that were asked, or by the answers that could be parsed, as the released
             scripts do.
         rule: For runs of public benchmarks: official counts as the benchmark's own script does; `videossr bench list
-            NAME` shows the rules of a benchmark.
+            NAME` shows the rules of a benchmark. Of several runs, it scores those whose benchmark has it.
         paper: Also show the rows that the paper publishes. They are of other videos.
         as_json: Print everything as JSON.
     """
     scored = [read_run(folder) for folder in (run, *runs)]
     if any(scored_run.config.benchmark for scored_run in scored):
+        if paper or denominator != "asked":
+            raise ConfigError(
+                "--paper and --denominator are not for runs of public benchmarks: both denominators are shown, and "
+                "`videossr report RUN --layout paper` shows the paper's rows"
+            )
         _score_public(scored, rule or "ours", as_json=as_json)
         return
     if rule is not None:
@@ -76,7 +81,10 @@ def command(
 
 def _score_public(runs: Sequence[Run], rule: str, *, as_json: bool) -> None:
     """Print the scores of runs of public benchmarks. Exit status 1 where one has no answer at all."""
-    boards = [score_public(run, rule) for run in runs]
+    having = [rule in rules_of(open_benchmark(run)) for run in runs]
+    if not any(having):
+        having = [True] * len(runs)  # the first of them tells which rules there are
+    boards = [score_public(run, rule if has else "ours") for run, has in zip(runs, having, strict=True)]
     if as_json:
         console.out(json.dumps([asdict(board) for board in boards], indent=1))
     else:

@@ -15,7 +15,7 @@ from videossr.bench.outcomes import Outcomes
 from videossr.bench.records import UNREAD, Prediction, Run
 from videossr.bench.scoring import FEW_VIDEOS, Estimate, Scoreboard, interval_basis, percent
 from videossr.bench.viubench import HEADINGS, published, rank
-from videossr.cli.console import console, lines, safe
+from videossr.cli.console import console, counted, lines, safe
 from videossr.models.openai.errors import reason
 
 REASONS = 5
@@ -126,7 +126,7 @@ def print_failures(run: Run, meaning: str = "each counts as wrong") -> None:
     if failed:
         means = f" ({meaning})" if answered else ""
         again = "" if run.config.answers else " The command that made this run asks them again."
-        console.print(f"{count} questions failed{means}.{again} Why they failed:", soft_wrap=True)
+        console.print(f"{counted(count, 'question')} failed{means}.{again} Why they failed:", soft_wrap=True)
         for alike in sorted(failed.values(), key=len, reverse=True)[:REASONS]:
             example = alike[0]
             named = f"question {safe(example.id, 40)}, {safe(example.category, 40)}"

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from videossr.bench.public.annotations import Data, Record
 from videossr.bench.public.base import Benchmark, Facts, Footage, NoSettings, Row, Rule
-from videossr.bench.public.figures import Figure, Marked, macro_figure, mean_figure
+from videossr.bench.public.figures import Figure, Marked, by_category, macro_figure, mean_figure
 from videossr.bench.public.lettered import inside_answer
 from videossr.bench.public.official import first_character
 
@@ -83,8 +83,7 @@ class AoTBench(Benchmark[NoSettings]):
     def figures(self, marked: Sequence[Marked], rule: str) -> Iterator[Figure]:
         """Average the questions, or with the rule `macro` the lists; then those of each part and of each list."""
         if rule == "macro":
-            lists = dict.fromkeys(mark.category for mark in marked)
-            yield macro_figure("accuracy", [[mark for mark in marked if mark.category == name] for name in lists])
+            yield macro_figure("accuracy", list(by_category(marked).values()))
         else:
             yield mean_figure("accuracy", marked)
         for part in dict.fromkeys(PARTS.values()):

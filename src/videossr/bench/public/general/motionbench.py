@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from videossr.bench.public.annotations import Data, Record
 from videossr.bench.public.base import Benchmark, Facts, Footage, NoSettings, Row, Rule
-from videossr.bench.public.lettered import inside_answer
-from videossr.bench.public.official import right_letter
+from videossr.bench.public.lettered import identity, inside_answer
+from videossr.bench.public.official import first_in_brackets
 
 HIDDEN = "NA"
 """The answer of a question of the hidden test."""
@@ -22,13 +22,6 @@ FOLDERS = (
     "",
 )
 """Where a video may lie, below the folder."""
-
-
-def first_in_brackets(text: str, gold: str) -> float | None:
-    """Score as the official script does: the first character of what the first brackets hold, or else of the text."""
-    said = text.strip().partition(")")[0].strip()
-    said = said.split("(")[1].strip() if "(" in said else said
-    return float(said[0] == right_letter(gold)) if said else None
 
 
 class MotionBench(Benchmark[NoSettings]):
@@ -67,13 +60,10 @@ class MotionBench(Benchmark[NoSettings]):
         """Read a question, which holds its options; those of the hidden test are left out."""
         if record.text("answer").strip() == HIDDEN:
             return None
-        uid = record.fields.get("uid")
-        if isinstance(uid, bool) or not isinstance(uid, str | int) or uid == "":
-            raise record.fault(f"uid must be a text or a whole number, got {uid!r:.80}")
         question = record.text("question")
         video = record.text("video_path")
         return Row(
-            id=str(uid),
+            id=identity(record, "uid"),
             template="choice_inside",
             question=question,
             answer=inside_answer(record, question, "answer"),

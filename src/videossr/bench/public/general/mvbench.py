@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
-from videossr.answers.option import labelled, option_answer
+from videossr.answers.option import option_answer
 from videossr.bench.public.annotations import Data, Record
 from videossr.bench.public.base import Benchmark, Facts, Footage, NoSettings, Row, Rule
-from videossr.bench.public.figures import Figure, Marked, macro_figure, mean_figure
+from videossr.bench.public.figures import Figure, Marked, by_category, macro_figure, mean_figure
+from videossr.bench.public.lettered import options_of
 from videossr.bench.public.official import right_letter
 
 _CLEVRER = "clevrer/video_validation"
@@ -84,6 +85,10 @@ class MVBench(Benchmark[NoSettings]):
         ["video", "question", "candidates", "answer", "start", "end", "accurate_start", "accurate_end", "fps"]
     )
 
+    def categories(self, settings: NoSettings) -> Sequence[str]:
+        """Return the tasks."""
+        return tuple(self.roots)
+
     def records(self, data: Data, settings: NoSettings) -> Iterator[Record]:
         """Yield the rows of the files, task by task; a task whose file is missing is left out."""
         present = [task for task in self.roots if (data.root / f"json/{task}.json").exists()]
@@ -99,7 +104,7 @@ class MVBench(Benchmark[NoSettings]):
         answer = record.text("answer")
         if answer not in candidates:
             raise record.fault(f"answer {answer!r:.80} is none of the candidates")
-        options = labelled(candidates)
+        options = options_of(record, candidates)
         video = record.text("video")
         bounded = record.fields.get("start") is not None
         footage = Footage(
@@ -124,6 +129,5 @@ class MVBench(Benchmark[NoSettings]):
         if rule == "micro":
             yield mean_figure("accuracy", marked)
         else:
-            tasks = dict.fromkeys(mark.category for mark in marked)
-            yield macro_figure("accuracy", [[mark for mark in marked if mark.category == task] for task in tasks])
+            yield macro_figure("accuracy", list(by_category(marked).values()))
         yield from self.breakdown(marked)

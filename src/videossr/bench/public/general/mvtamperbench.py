@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import ClassVar
 
 from videossr.bench.public.annotations import Record
-from videossr.bench.public.base import Facts, NoSettings, Row, Rule, by_group
-from videossr.bench.public.figures import Figure, Marked, macro_figure, mean_figure
+from videossr.bench.public.base import Facts, NoSettings, Row, Rule
+from videossr.bench.public.figures import Figure, Marked, by_category, by_group, macro_figure, mean_figure
 from videossr.bench.public.general.mvbench import ROOTS, MVBench, first_word
 
 ORIGINAL = "original"
@@ -43,6 +43,10 @@ class MVTamperBench(MVBench):
     }
     fields = frozenset()
 
+    def categories(self, settings: NoSettings) -> Sequence[str]:
+        """Return nothing: the kinds of tampering are those of the files."""
+        return ()
+
     def row(self, record: Record, settings: NoSettings) -> Row:
         """Read a question about a whole clip: `start` and `end`, where they are, belong to the clip it was cut from."""
         row = super().row(record, settings)
@@ -57,9 +61,7 @@ class MVTamperBench(MVBench):
         was tampered with in each way, the mean of that table's column is the headline. Its F1 is no mean of answers,
         and so it is not among the figures.
         """
-        kinds: dict[str, list[Marked]] = {}
-        for mark in marked:
-            kinds.setdefault(mark.category, []).append(mark)
+        kinds = by_category(marked)
         original = kinds.pop(ORIGINAL, [])
         if rule == "micro":
             yield mean_figure("accuracy", marked)

@@ -14,12 +14,15 @@ from pydantic.dataclasses import dataclass as checked
 
 from videossr.answers.option import one_line, option_answer
 from videossr.bench.public.annotations import Data, Record
-from videossr.bench.public.base import Benchmark, Facts, Footage, Row, Rule, by_group
-from videossr.bench.public.figures import Figure, Marked, macro_figure, mean_figure
+from videossr.bench.public.base import Benchmark, Facts, Footage, Row, Rule
+from videossr.bench.public.figures import Figure, Marked, by_category, by_group, macro_figure, mean_figure
 
 Format: TypeAlias = Literal["multi-choice", "yes_no", "caption_matching"]
 
 FORMATS: tuple[Format, ...] = ("multi-choice", "yes_no", "caption_matching")
+
+SIZES: Mapping[Format, int] = {"multi-choice": 1580, "yes_no": 2453, "caption_matching": 1503}
+"""Published number of questions of each format; each is about all videos."""
 
 
 def official(text: str, gold: str) -> float | None:
@@ -84,6 +87,10 @@ class TempCompass(Benchmark[TempCompassSettings]):
     }
     fields = frozenset(["video_id", "question", "answer", "dim"])
 
+    def size(self, settings: TempCompassSettings) -> tuple[int, int | None]:
+        """Return the published numbers of the formats that are asked."""
+        return sum(SIZES[format_] for format_ in set(settings.formats)), self.facts.videos
+
     def records(self, data: Data, settings: TempCompassSettings) -> Iterator[Record]:
         """Yield the questions format by format, each with its number among those of its clip and aspect."""
         for format_ in FORMATS:
@@ -121,9 +128,7 @@ class TempCompass(Benchmark[TempCompassSettings]):
 
     def figures(self, marked: Sequence[Marked], rule: str) -> Iterator[Figure]:
         """Average the questions, or with the rule `macro` the formats; then those of each format and each aspect."""
-        formats: dict[str, list[Marked]] = {}
-        for mark in marked:
-            formats.setdefault(mark.category, []).append(mark)
+        formats = by_category(marked)
         if rule == "macro":
             yield macro_figure("accuracy", list(formats.values()))
         else:

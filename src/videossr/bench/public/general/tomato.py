@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
-from videossr.answers.option import labelled, option_answer
+from videossr.answers.option import option_answer
 from videossr.bench.public.annotations import Data, Record
-from videossr.bench.public.base import Benchmark, Facts, Footage, NoSettings, Row, Rule, by_group
-from videossr.bench.public.figures import Figure, Marked, mean_figure
+from videossr.bench.public.base import Benchmark, Facts, Footage, NoSettings, Row, Rule
+from videossr.bench.public.figures import Figure, Marked, by_group, mean_figure
+from videossr.bench.public.lettered import options_of
 from videossr.bench.public.official import right_letter
 
 TYPES = ("count", "direction", "rotation", "shape&trend", "velocity&frequency", "visual_cues")
@@ -64,7 +65,7 @@ class TOMATO(Benchmark[NoSettings]):
     def row(self, record: Record, settings: NoSettings) -> Row:
         """Read a question, whose answer is the place of the right option, from 0."""
         kind = record.context["type"]
-        options = labelled(record.texts("options"))
+        options = options_of(record, record.texts("options"))
         right = record.integer("answer")
         if not 0 <= right < len(options):
             raise record.fault(f"answer {right} is the place of none of {len(options)} options")

@@ -6,15 +6,15 @@ other, a caption is about. A pair is right when both its questions are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, Literal
 
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as checked
 
 from videossr.bench.public.annotations import Data, Record
-from videossr.bench.public.base import Benchmark, Facts, Footage, Row, Rule, by_group
-from videossr.bench.public.figures import Figure, Marked, group_figure
+from videossr.bench.public.base import Benchmark, Facts, Footage, Row, Rule
+from videossr.bench.public.figures import Figure, Marked, by_category, group_figure, mean_figure, sort_by, text_group
 from videossr.bench.public.lettered import inside_answer
 from videossr.bench.public.official import right_letter
 
@@ -39,7 +39,7 @@ class VinoGroundSettings:
 
 
 class VinoGround(Benchmark[VinoGroundSettings]):
-    """VinoGround: 500 pairs."""
+    """VinoGround: 500 pairs. A pair that lacks a question, as under a limit, is in no score that needs it."""
 
     facts = Facts(
         title="VinoGround",
@@ -61,6 +61,11 @@ class VinoGround(Benchmark[VinoGroundSettings]):
         "official": Rule("The first character of the answer, in either case, must be the letter.", first_of_either_case)
     }
     fields = frozenset(["idx", "video_name", "question", "GT"])
+
+    def size(self, settings: VinoGroundSettings) -> tuple[int, int | None]:
+        """Return the published numbers; that of the videos is known for the text score alone."""
+        questions = 2000 if settings.score == "both" else 1000
+        return questions, self.facts.videos if settings.score == "text" else None
 
     def records(self, data: Data, settings: VinoGroundSettings) -> Iterator[Record]:
         """Yield the questions of the scores that are asked, with the categories that the table tells of their pair."""
@@ -98,30 +103,35 @@ class VinoGround(Benchmark[VinoGroundSettings]):
         )
 
     def figures(self, marked: Sequence[Marked], rule: str) -> Iterator[Figure]:
-        """Count the pairs that are right as a whole, first of all, and then in each major and minor category."""
+        """Count the pairs that are right as a whole, in all and in each major and minor category.
+
+        The mean over the questions comes last, so that it is the headline only where no pair is complete.
+        """
         yield from _pairs(marked)
-        for major in dict.fromkeys(mark.category for mark in marked):
-            yield from _pairs([mark for mark in marked if mark.category == major], f"major: {major}")
+        for major, marks in by_category(marked).items():
+            yield from _pairs(marks, f"major: {major}")
         minors = dict.fromkeys(name for mark in marked for name in _minors(mark))
         for minor in minors:
             yield from _pairs([mark for mark in marked if minor in _minors(mark)], f"minor: {minor}")
+        yield mean_figure("accuracy", marked)
 
 
 def _minors(mark: Marked) -> tuple[str, ...]:
     """Split the minor categories of a pair."""
-    return tuple(name.strip() for name in str(mark.groups["minor"]).split(";") if name.strip())
+    return tuple(name.strip() for name in text_group(mark, "minor").split(";") if name.strip())
 
 
 def _pairs(marked: Sequence[Marked], scope: str = "") -> Iterator[Figure]:
     """Count pairs by their text score and their video score, and where both are asked by all four questions."""
-    scores = by_group(marked, "score")
+    scores = sort_by(marked, lambda mark: text_group(mark, "score"))
     for score in FOLDERS:
-        if score in scores:
-            yield group_figure(score, list(by_group(scores[score], "pair").values()), _whole(2), scope)
-    if len(scores) == len(FOLDERS):
-        yield group_figure("group", list(by_group(marked, "pair").values()), _whole(4), scope)
+        yield from _whole(score, scores.get(score, []), 2, scope)
+    yield from _whole("group", marked, 4, scope)
 
 
-def _whole(size: int) -> Callable[[Sequence[Marked]], float]:
-    """Return the value of a group that must have this many answers, all of them right."""
-    return lambda group: float(len(group) == size and all(mark.value == 1.0 for mark in group))
+def _whole(name: str, marked: Sequence[Marked], size: int, scope: str) -> Iterator[Figure]:
+    """Count the pairs all of whose answers are right, among those of which as many questions were asked."""
+    pairs = sort_by(marked, lambda mark: text_group(mark, "pair")).values()
+    whole = [pair for pair in pairs if len({mark.id for mark in pair}) == size]
+    if whole:
+        yield group_figure(name, whole, lambda pair: float(all(mark.value == 1.0 for mark in pair)), scope)

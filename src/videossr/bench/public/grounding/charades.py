@@ -89,6 +89,8 @@ class Charades(Benchmark[NoSettings]):
 
     def figures(self, marked: Sequence[Marked], rule: str) -> Iterator[Figure]:
         """Average the overlaps; by the rule `clipped`, with gold windows that end where their video does."""
+        if rule == "clipped" and not any("length" in mark.groups for mark in marked):
+            raise ValueError(f"no length of a video is known; put {_LENGTHS} beside the annotations")
         yield from span_figures([_clipped(mark) for mark in marked] if rule == "clipped" else marked)
 
 

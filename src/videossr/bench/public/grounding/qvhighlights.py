@@ -78,6 +78,10 @@ class QVHighlights(Benchmark[QVHighlightsSettings]):
     }
     fields = frozenset(["qid", "query", "duration", "vid", "relevant_windows", "relevant_clip_ids", "saliency_scores"])
 
+    def size(self, settings: QVHighlightsSettings) -> tuple[int | None, int | None]:
+        """Return the published numbers of a split; that of the videos is not known for `test`."""
+        return (self.facts.questions, self.facts.videos) if settings.split == "val" else (1542, None)
+
     def records(self, data: Data, settings: QVHighlightsSettings) -> Iterator[Record]:
         """Yield the rows of the split."""
         yield from data.json_lines(data.find(*_FILES[settings.split]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass as checked
 from videossr.answers.windows import read_windows
 from videossr.bench.public.annotations import Data, Record
 from videossr.bench.public.base import Benchmark, Facts, Footage, Row, Rule
-from videossr.bench.public.figures import Figure, Marked, macro_figure, span_figures
+from videossr.bench.public.figures import Figure, Marked, by_category, macro_figure, reaches, span_figures
 from videossr.bench.public.grounding.gold import gold_windows, queries, sentence
 from videossr.rewards import interval_overlap
 
@@ -109,16 +109,10 @@ class TimeLens(Benchmark[TimeLensSettings]):
 
     def figures(self, marked: Sequence[Marked], rule: str) -> Iterator[Figure]:
         """Average each set, and the sets, which count alike; the mean of their mIoU is the headline."""
-        names = dict.fromkeys(mark.category for mark in marked)
-        sets = {name: [mark for mark in marked if mark.category == name] for name in names}
+        sets = by_category(marked)
         yield macro_figure("mIoU", list(sets.values()))
         for threshold in (0.3, 0.5, 0.7):
-            yield macro_figure(f"R@{threshold:g}", list(sets.values()), value=_reaches(threshold))
+            yield macro_figure(f"R@{threshold:g}", list(sets.values()), value=reaches(threshold))
         if len(sets) > 1:
             for name, kept in sets.items():
                 yield from span_figures(kept, scope=name)
-
-
-def _reaches(threshold: float) -> Callable[[Marked], float]:
-    """Return the value of an answer that is 1 where its overlap reaches a threshold, and else 0."""
-    return lambda mark: float(mark.value >= threshold - 1e-9)

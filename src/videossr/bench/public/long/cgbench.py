@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, Literal
@@ -10,13 +10,13 @@ from typing import ClassVar, Literal
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as checked
 
-from videossr.answers.option import labelled
-from videossr.answers.windows import Window, score_moments, window_answer
+from videossr.answers.windows import Window, merge_windows, score_moments, window_answer
 from videossr.bench.public.annotations import Data, Record
-from videossr.bench.public.base import Benchmark, Facts, Footage, Row, Rule, by_group
-from videossr.bench.public.figures import Figure, Marked, mean_figure
-from videossr.bench.public.lettered import gold_of
+from videossr.bench.public.base import Benchmark, Facts, Footage, Row, Rule
+from videossr.bench.public.figures import Figure, Marked, by_category, by_group, mean_figure
+from videossr.bench.public.lettered import gold_of, options_of
 from videossr.bench.public.official import right_letter
+from videossr.storage.parsing import parse_json
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
@@ -36,14 +36,16 @@ def official(text: str, gold: str) -> float | None:
 
     The `result` of a fenced block of JSON counts where there is one. Else an option is right if its letter is among all
     the capitals A to H that stand alone, and the numbers of a text are the starts and ends of stretches in turn.
-    A text without a letter, or with an odd number of numbers, is not counted.
+    A text without a letter, or without numbers or with an odd number of them, is not counted, nor one with a number
+    beyond all bounds.
     """
     result = _fenced(text)
     if gold[0].isdigit():
-        stretches = _pairs(result) if result is not None else None
-        if stretches is None:
-            numbers = [float(number) for number in re.findall(r"-?\d+\.?\d*", text)]
-            stretches = list(zip(numbers[::2], numbers[1::2], strict=True)) if len(numbers) % 2 == 0 else None
+        pairs = _pairs(result) if result is not None else None
+        if pairs is None:
+            numbers = re.findall(r"-?\d+\.?\d*", text)
+            pairs = list(zip(numbers[::2], numbers[1::2], strict=True)) if numbers and len(numbers) % 2 == 0 else None
+        stretches = None if pairs is None else _finite(pairs)
         return None if stretches is None else _overlap(stretches, gold)
     if result is not None:
         return float(result == right_letter(gold))
@@ -90,13 +92,17 @@ class CGBench(Benchmark[CGBenchSettings]):
         ]
     )
 
+    def size(self, settings: CGBenchSettings) -> tuple[int | None, int | None]:
+        """Return the published numbers; each question has an answer and a clue."""
+        return self.facts.questions, self.facts.videos
+
     def records(self, data: Data, settings: CGBenchSettings) -> Iterator[Record]:
         """Yield the rows of the file."""
         yield from data.json_rows(data.find("cgbench_mini.json"))
 
     def row(self, record: Record, settings: CGBenchSettings) -> Row:
         """Read a question; `right_answer` tells the right option, since some rows have equal choices."""
-        options = labelled(record.texts("choices"))
+        options = options_of(record, record.texts("choices"))
         clue = settings.ask == "clue"
         return Row(
             id=str(record.integer("qid")),
@@ -116,55 +122,52 @@ class CGBench(Benchmark[CGBenchSettings]):
         name = "mIoU" if any(mark.answer[0].isdigit() for mark in marked) else "accuracy"
         yield mean_figure(name, marked)
         for field, scope in (("domain", "domain: "), ("", "")):
-            groups = by_group(marked, field) if field else _by_category(marked)
+            groups = by_group(marked, field) if field else by_category(marked)
             if len(groups) > 1:
                 for value, marks in groups.items():
                     yield mean_figure(name, marks, scope + value)
 
 
-def _by_category(marked: Sequence[Marked]) -> dict[str, list[Marked]]:
-    """Sort scored answers by the kind of task."""
-    found: dict[str, list[Marked]] = {}
-    for mark in marked:
-        found.setdefault(mark.category, []).append(mark)
-    return found
-
-
 def _clues(record: Record) -> str:
     """Return the gold answer of the clues, joined where they touch or overlap. Raises RowError for an inverted one."""
-    merged: list[Window] = []
-    for start, end in sorted(record.spans("clue_intervals")):
-        if start < 0 or end < start:
+    clues = record.spans("clue_intervals")
+    for start, end in clues:
+        if not 0 <= start <= end:
             raise record.fault(f"clue_intervals must start at 0 or later and before they end, got {start:g} to {end:g}")
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
-        else:
-            merged.append((start, end))
-    return window_answer(merged)
+    return window_answer(merge_windows(clues))
 
 
 def _fenced(text: str) -> object:
-    """Return the `result` of the first fenced block of JSON; None where there is none or it is damaged."""
+    """Return the `result` of the first fenced block of JSON; None where there is none, or it is damaged or too deep."""
     match = re.search(r"```json(.*?)```", text, re.DOTALL)
     if not match:
         return None
     # The script accepts a bare word as a value: {"result": B}.
     content = re.sub(r"(?<=:\s)([A-Za-z_]\w*)", r'"\1"', match[1])
     try:
-        block = json.loads(content)
+        block = parse_json(content)
     except ValueError:
         return None
     return block.get("result") if isinstance(block, dict) else None
 
 
-def _pairs(result: object) -> list[Window] | None:
-    """Return a list of pairs of numbers as stretches; None where it is something else."""
+def _pairs(result: object) -> list[tuple[float, float]] | None:
+    """Return a list of pairs of numbers; None where it is something else."""
     if not isinstance(result, list):
         return None
-    pairs = [tuple(pair) for pair in result if isinstance(pair, list) and len(pair) == 2]
+    pairs = [(pair[0], pair[1]) for pair in result if isinstance(pair, list) and len(pair) == 2]
     if len(pairs) < len(result) or not all(isinstance(end, int | float) for pair in pairs for end in pair):
         return None
-    return [(float(start), float(end)) for start, end in pairs]
+    return pairs
+
+
+def _finite(pairs: Sequence[tuple[float | str, float | str]]) -> list[Window] | None:
+    """Return pairs of numbers, or of their digits, as stretches; None where a float cannot hold one of them."""
+    try:
+        stretches = [(float(start), float(end)) for start, end in pairs]
+    except OverflowError:
+        return None
+    return stretches if all(math.isfinite(end) for stretch in stretches for end in stretch) else None
 
 
 def _overlap(stretches: Sequence[Window], gold: str) -> float:

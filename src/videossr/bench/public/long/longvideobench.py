@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import ClassVar
 
-from videossr.answers.option import labelled, option_answer
+from videossr.answers.option import option_answer
 from videossr.bench.public.annotations import Data, Record
-from videossr.bench.public.base import Benchmark, Facts, Footage, NoSettings, Row, Rule, by_group
-from videossr.bench.public.figures import Figure, Marked, mean_figure
-from videossr.bench.public.official import first_capital, right_letter
+from videossr.bench.public.base import Benchmark, Facts, Footage, NoSettings, Row, Rule
+from videossr.bench.public.figures import Figure, Marked, mean_figure, number_group, sort_by
+from videossr.bench.public.lettered import options_of
+from videossr.bench.public.official import capital_reader
 
 _FILES = ("lvb_val.json", "validation-00000-of-00001.parquet", "data/validation-00000-of-00001.parquet")
 
@@ -21,10 +22,8 @@ _SHORT = 19
 """Length of the names of videos whose ids start with `@`: the last characters of the id."""
 
 
-def first_letter(text: str, gold: str) -> float | None:
-    """Score as the official script does, by the first capital A to E; it draws a letter where there is none."""
-    said = first_capital(text, "ABCDE")
-    return None if said is None else float(said == right_letter(gold))
+first_letter = capital_reader("ABCDE")
+"""Scores as the official script does, which draws a letter where there is none."""
 
 
 class LongVideoBench(Benchmark[NoSettings]):
@@ -66,7 +65,7 @@ class LongVideoBench(Benchmark[NoSettings]):
         right = record.integer("correct_choice")
         if not 0 <= right < len(candidates):
             raise record.fault(f"correct_choice {right} is the place of none of the {len(candidates)} options")
-        options = labelled(candidates)
+        options = options_of(record, candidates)
         path = PurePosixPath(record.text("video_path"))
         paths = [f"videos/{path}"]
         if path.name.startswith("@"):
@@ -86,8 +85,12 @@ class LongVideoBench(Benchmark[NoSettings]):
     def figures(self, marked: Sequence[Marked], rule: str) -> Iterator[Figure]:
         """Average all questions, and those of each group of lengths and each category."""
         yield mean_figure("accuracy", marked)
-        for group, marks in sorted(by_group(marked, "duration_group").items(), key=lambda item: float(item[0])):
-            yield mean_figure("accuracy", marks, f"up to {float(group):g} s")
+        lengths = sort_by(
+            sorted(marked, key=lambda mark: number_group(mark, "duration_group")),
+            lambda mark: f"up to {number_group(mark, 'duration_group'):g} s",
+        )
+        for length, marks in lengths.items():
+            yield mean_figure("accuracy", marks, length)
         yield from self.breakdown(marked)
 
 

@@ -6,12 +6,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
-from videossr.answers.option import options_in
 from videossr.bench.public.annotations import Data, Record
 from videossr.bench.public.base import Benchmark, Facts, Footage, NoSettings, Row, Rule
-from videossr.bench.public.figures import Figure, Marked, mean_figure
-from videossr.bench.public.lettered import gold_of
-from videossr.bench.public.official import right_letter
+from videossr.bench.public.figures import Figure, Marked, mean_figure, text_group
+from videossr.bench.public.lettered import gold_of, identity, options_inside
+from videossr.bench.public.official import first_in_brackets
 
 _DOWNLOADED = "videos/00000.parquet"
 """The table that the official downloader writes: `key` is the name that it gave to the video of `url`."""
@@ -19,19 +18,6 @@ _DOWNLOADED = "videos/00000.parquet"
 _YOUTUBE = re.compile(r"(?:v=|/)([\w-]{11})(?![\w.-])")
 
 _BETWEEN = "; "
-
-
-def bracketed_letter(text: str, gold: str) -> float | None:
-    """Score as the official script does.
-
-    The first character of what stands before the first `)`, and behind a `(` where one is there, is the answer. A text
-    of which nothing is left is not counted.
-    """
-    said = text.partition(")")[0]
-    if "(" in said:
-        said = said.split("(")[1]
-    said = said.strip()
-    return float(said[0] == right_letter(gold)) if said else None
 
 
 class LVBench(Benchmark[NoSettings]):
@@ -53,7 +39,7 @@ class LVBench(Benchmark[NoSettings]):
         "official": Rule(
             "The first character counts, behind a bracket where there is one; a question without an answer leaves the "
             "denominator.",
-            bracketed_letter,
+            first_in_brackets,
             counts_unread=False,
         ),
     }
@@ -65,7 +51,7 @@ class LVBench(Benchmark[NoSettings]):
             key, questions = video.fields.get("key"), video.fields.get("qa")
             context = {"key": key, "name": names.get(key, "")} if isinstance(key, str) else {}
             if not isinstance(questions, list):
-                yield Record(video.where, {}, context)
+                yield Record(video.where, {}, context, video.damage)
                 continue
             for number, question in enumerate(questions, 1):
                 fields = question if isinstance(question, Mapping) else {}
@@ -75,12 +61,10 @@ class LVBench(Benchmark[NoSettings]):
         """Read a question, which holds its options."""
         key = record.context.get("key", "")
         if not key:
-            raise record.fault("key must be a text, and is missing")
-        uid = record.fields.get("uid")
-        if isinstance(uid, bool) or not isinstance(uid, int | str) or uid == "":
-            raise record.fault(f"uid must be a text or a whole number, got {uid!r:.40}")
+            raise record.fault(record.damage or "key must be a text, and is missing")
+        name = identity(record, "uid")
         question = record.text("question")
-        options = options_in(question)
+        options = options_inside(question)
         if not options:
             raise record.fault("question must end in lines labelled (A), (B), (C), …")
         types = record.texts("question_type")
@@ -88,7 +72,7 @@ class LVBench(Benchmark[NoSettings]):
         if record.context["name"]:
             paths.append(f"videos/00000/{record.context['name']}.mp4")
         return Row(
-            id=str(uid),
+            id=name,
             template="choice_inside",
             question=question,
             answer=gold_of(record, options, "answer"),
@@ -103,7 +87,7 @@ class LVBench(Benchmark[NoSettings]):
         yield mean_figure("accuracy", marked)
         by_type: dict[str, list[Marked]] = {}
         for mark in marked:
-            for kind in dict.fromkeys(str(mark.groups["types"]).split(_BETWEEN)):
+            for kind in dict.fromkeys(text_group(mark, "types").split(_BETWEEN)):
                 by_type.setdefault(kind, []).append(mark)
         for kind, marks in by_type.items():
             yield mean_figure("accuracy", marks, kind)

@@ -6,16 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from videossr.bench.public.annotations import Data, Record
-from videossr.bench.public.base import Benchmark, Facts, Footage, NoSettings, Row, Rule, by_group
-from videossr.bench.public.figures import Figure, Marked, mean_figure
-from videossr.bench.public.lettered import gold_of, lettered
-from videossr.bench.public.official import first_capital, right_letter
+from videossr.bench.public.base import Benchmark, Facts, Footage, NoSettings, Row, Rule
+from videossr.bench.public.figures import Figure, Marked, by_group, mean_figure
+from videossr.bench.public.lettered import gold_of, options_of
+from videossr.bench.public.official import capital_reader
 
-
-def first_letter(text: str, gold: str) -> float | None:
-    """Score as the official script does: the first capital A to D counts, and an answer without one does not."""
-    said = first_capital(text, "ABCD")
-    return None if said is None else float(said == right_letter(gold))
+first_letter = capital_reader("ABCD")
+"""Scores as the official script does."""
 
 
 class VideoMME(Benchmark[NoSettings]):
@@ -62,7 +59,7 @@ class VideoMME(Benchmark[NoSettings]):
     def row(self, record: Record, settings: NoSettings) -> Row:
         """Read a question; its options have their letters already."""
         video = record.text("videoID")
-        options = lettered(record.texts("options"))
+        options = options_of(record, record.texts("options"))
         return Row(
             id=record.text("question_id"),
             template="choice",

@@ -10,12 +10,21 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
-from videossr.answers.option import options_in
 from videossr.bench.public.annotations import Data, Record
-from videossr.bench.public.base import Benchmark, Facts, Footage, NoSettings, Row, Rule, by_group
-from videossr.bench.public.figures import Figure, Marked, group_figure, mean_figure
-from videossr.bench.public.lettered import gold_of
-from videossr.bench.public.official import first_capital, right_letter
+from videossr.bench.public.base import Benchmark, Facts, Footage, NoSettings, Row, Rule
+from videossr.bench.public.figures import (
+    Figure,
+    Marked,
+    by_group,
+    group_figure,
+    mean_figure,
+    number_group,
+    sort_by,
+    text_group,
+)
+from videossr.bench.public.lettered import gold_of, options_inside
+from videossr.bench.public.official import capital_reader
+from videossr.storage.parsing import parse_json
 
 SIZE = 4
 """Questions of a group."""
@@ -51,10 +60,8 @@ def logic(right: Sequence[bool], structure: str) -> float:
     return points[reached] / points[-1]
 
 
-def first_letter(text: str, gold: str) -> float | None:
-    """Score as the official script does, by the first capital A to H."""
-    said = first_capital(text, "ABCDEFGH", _PHRASES)
-    return None if said is None else float(said == right_letter(gold))
+first_letter = capital_reader("ABCDEFGH", _PHRASES)
+"""Scores as the official script does."""
 
 
 class VideoMMEv2(Benchmark[NoSettings]):
@@ -100,7 +107,7 @@ class VideoMMEv2(Benchmark[NoSettings]):
         if place not in ("1", "2", "3", "4"):
             raise record.fault(f"question_id {name!r:.40} does not end in the place in the group, -1 to -4")
         lines = [line.strip() for line in record.text("options").splitlines() if line.strip()]
-        options = options_in("\n".join(lines))
+        options = options_inside("\n".join(lines))
         if not options:
             raise record.fault("options must be lines labelled A., B., C., …")
         kind = record.text("group_type")
@@ -122,7 +129,7 @@ class VideoMMEv2(Benchmark[NoSettings]):
             answer_type="option",
             footage=(Footage(paths=(f"{video}.mp4", f"videos/{video}.mp4")),),
             category=kind,
-            options=tuple(lines),
+            options=options if len(options) == len(lines) else tuple(lines),
             groups=groups,
         )
 
@@ -131,8 +138,8 @@ class VideoMMEv2(Benchmark[NoSettings]):
 
         A group belongs to the level and the second head of its last question.
         """
-        found = (sorted(group, key=_place) for group in by_group(marked, "group").values())
-        groups = [group for group in found if [_place(mark) for mark in group] == list(range(1, SIZE + 1))]
+        videos = sort_by(sorted(marked, key=_place), lambda mark: text_group(mark, "group")).values()
+        groups = [group for group in videos if [_place(mark) for mark in group] == list(range(1, SIZE + 1))]
         if groups:
             yield group_figure("group score", groups, _score)
         for field, scope in (("type", ""), ("level", "level "), ("head", "second head: ")):
@@ -152,7 +159,7 @@ def _structure(record: Record) -> str:
     """Return the form of a chain as `CHAINS` spells it. Raises RowError where it is none of these."""
     text = record.text("group_structure")
     try:
-        form = json.dumps(json.loads(text))
+        form = json.dumps(parse_json(text))
     except ValueError:
         form = text
     if form not in CHAINS:
@@ -162,12 +169,15 @@ def _structure(record: Record) -> str:
 
 def _place(mark: Marked) -> int:
     """Return the place of a question in its group, from 1."""
-    return int(mark.groups["place"])
+    return int(number_group(mark, "place"))
 
 
 def _score(group: Sequence[Marked]) -> float:
     """Score a complete group, in the order of its questions."""
     right = [mark.read and mark.value == 1.0 for mark in group]
-    if group[0].groups["type"] == "relevance":
+    if text_group(group[0], "type") == "relevance":
         return relevance(right)
-    return logic(right, str(group[0].groups["structure"]))
+    structure = text_group(group[0], "structure")
+    if structure not in CHAINS:
+        raise ValueError(f"question {group[0].id}: group structure {structure!r:.40} is none of {', '.join(CHAINS)}")
+    return logic(right, structure)

@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
-from videossr.answers.option import LETTERS, labelled, one_line, option_answer
+from videossr.answers.option import LETTERS, one_line, option_answer
 from videossr.bench.public.annotations import Data, Record
-from videossr.bench.public.base import Benchmark, Facts, Footage, NoSettings, Row, Rule, by_group
-from videossr.bench.public.figures import Figure, Marked, mean_figure
+from videossr.bench.public.base import Benchmark, Facts, Footage, NoSettings, Row, Rule
+from videossr.bench.public.figures import Figure, Marked, by_group, mean_figure
+from videossr.bench.public.lettered import options_of, split_label, split_options
 from videossr.bench.public.official import right_letter
 
 _OBJECTS, _EVENTS, _REASONING = "object association", "event association", "complex reasoning"
@@ -33,7 +34,6 @@ GROUPS: Mapping[str, str] = {
 }
 """The group of each task type."""
 
-_LABEL = re.compile(r"\(?([A-Z])[.):]\s*(.*)", re.DOTALL)
 _PREFIX = re.compile(r"The (?:best|correct) (?:answer|option) is|The answer is|The answer|Best (?:answer|option):")
 _YES_NO: tuple[str, ...] = ("Yes", "No")
 
@@ -137,13 +137,13 @@ def _choices(record: Record, published: Sequence[str], answer: str) -> tuple[tup
     """Return the options with their letters, and which of them the answer's letter means. Raises RowError."""
     lines = [one_line(option) for option in published]
     if len(lines) == 1:
-        lines = [line.strip("\"' ") for line in re.split(r"[\"']?[,;\s]+[\"']?(?=[B-Z]\.\s)", lines[0])]
-    matches = [_LABEL.fullmatch(line) for line in lines]
-    labels = [match[1] if match else "" for match in matches]
+        lines = split_options(lines[0])
+    parts = [split_label(line) for line in lines]
+    labels = [label for label, _ in parts]
     if len(lines) > 1 and all(labels) and answer in labels:
-        return tuple(lines), labels.index(answer)
+        return tuple(one_line(f"{label}. {text}") for label, text in parts), labels.index(answer)
     # Letters that lack, or that skip the answer's, say nothing: the answer means a place.
-    options = labelled([match[2] if match else line for line, match in zip(lines, matches, strict=True)])
+    options = options_of(record, [text for _, text in parts])
     if len(options) < 2 or len(answer) != 1 or answer not in LETTERS[: len(options)]:
         raise record.fault(f"answer {answer!r:.80} is none of the options")
     return options, LETTERS.index(answer)

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from videossr.bench.public.annotations import Data, Record
 from videossr.bench.public.base import Benchmark, Facts, Footage, NoSettings, Row, Rule
-from videossr.bench.public.figures import Figure, Marked, macro_figure, mean_figure, weighted_figure
+from videossr.bench.public.figures import Figure, Marked, by_category, macro_figure, mean_figure, weighted_figure
 
 
 def first_permutation(text: str, n: int) -> tuple[int, ...] | None:
@@ -96,9 +96,7 @@ class VCRBench(Benchmark[NoSettings]):
             return sum(parts) / len(_order(mark.answer))
 
         yield weighted_figure("step accuracy", marked, placed, lambda mark: len(_order(mark.answer)))
-        goals = dict.fromkeys(mark.category for mark in marked)
-        by_goal = [[mark for mark in marked if mark.category == goal] for goal in goals]
-        yield macro_figure("accuracy", by_goal, "mean of goals")
+        yield macro_figure("accuracy", list(by_category(marked).values()), "mean of goals")
         for clips in sorted({len(_order(mark.answer)) for mark in marked}):
             yield mean_figure(
                 "accuracy", [mark for mark in marked if len(_order(mark.answer)) == clips], f"{clips} clips"

@@ -13,9 +13,9 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as checked
 
 from videossr.bench.public.annotations import Data, Record
-from videossr.bench.public.base import Benchmark, Facts, Footage, Row, by_group
-from videossr.bench.public.figures import Figure, Marked, mean_figure
-from videossr.bench.public.lettered import gold_of, lettered
+from videossr.bench.public.base import Benchmark, Facts, Footage, Row
+from videossr.bench.public.figures import Figure, Marked, by_group, mean_figure
+from videossr.bench.public.lettered import gold_of, options_of
 
 TRACKS = ("Perception", "Comprehension", "Adaptation")
 
@@ -94,6 +94,10 @@ class VideoMMMU(Benchmark[VideoMMMUSettings]):
     Settings = VideoMMMUSettings
     fields = frozenset(["id", "link_selected", "question", "options", "answer", "question_type", "image"])
 
+    def categories(self, settings: VideoMMMUSettings) -> Sequence[str]:
+        """Return the tracks."""
+        return TRACKS if settings.video == "lecture" else TRACKS[2:]
+
     def records(self, data: Data, settings: VideoMMMUSettings) -> Iterator[Record]:
         """Yield the rows track by track; a track whose file is missing is left out."""
         tracks = TRACKS if settings.video == "lecture" else TRACKS[2:]
@@ -123,7 +127,7 @@ class VideoMMMU(Benchmark[VideoMMMUSettings]):
         discipline = _DISCIPLINE.get(subject)
         if discipline is None:
             raise record.fault(f"id {name!r:.60} names no subject, as in validation_Math_15")
-        options = lettered(record.texts("options"))
+        options = options_of(record, record.texts("options"))
         path = f"{discipline}/{name}.mp4" if settings.video == "lecture" else f"question_only/{name}_image.mp4"
         return Row(
             id=f"{track}/{name}",

@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
-from videossr.answers.option import options_in
 from videossr.bench.public.annotations import Data, Record
 from videossr.bench.public.base import Benchmark, Facts, Footage, NoSettings, Row, Rule
-from videossr.bench.public.lettered import gold_of
-from videossr.bench.public.official import first_capital, right_letter
+from videossr.bench.public.lettered import gold_of, identity, options_inside
+from videossr.bench.public.official import capital_reader
 
-
-def first_letter(text: str, gold: str) -> float | None:
-    """Score as the official task does, by the first capital A to E."""
-    said = first_capital(text, "ABCDE")
-    return None if said is None else float(said == right_letter(gold))
+first_letter = capital_reader("ABCDE")
+"""Scores as the official task does."""
 
 
 class VideoTT(Benchmark[NoSettings]):
@@ -61,16 +57,13 @@ class VideoTT(Benchmark[NoSettings]):
         if len(answer) > 1:
             return None
         question = record.text("question")
-        options = options_in(question)
+        options = options_inside(question)
         if not options:
             raise record.fault("question must end in lines labelled A., B., C., …")
-        qid = record.fields.get("qid")
-        if isinstance(qid, bool) or not isinstance(qid, int | str) or qid == "":
-            raise record.fault(f"qid must be a text or a whole number, got {qid!r:.40}")
         video = record.text("video_id")
         folders = ("Benchmark-AllVideos-LQ", "Benchmark-AllVideos-HQ-encoded", "video")
         return Row(
-            id=str(qid),
+            id=identity(record, "qid"),
             template="choice_inside",
             question=question,
             answer=gold_of(record, options, "answer"),

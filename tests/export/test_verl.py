@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,6 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from tests.helpers.scripts import script_words
 from videossr.cli import main
 from videossr.clock import Clock
 from videossr.dataset.dataset import VideoSSRDataset
@@ -92,28 +92,10 @@ def test_export_verl_completes_and_repeats_but_takes_no_foreign_folder(dataset: 
         export_verl(opened, tmp_path / "foreign", Cluster(1, 2), batch=4)
 
 
-def run_script(script: Path, tmp_path: Path, *more: str) -> list[str]:
-    """Run an exported script with a python that prints its arguments, and return those of the trainer."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    (folder / "python").write_text('#!/bin/sh\nfor word in "$@"; do echo "$word"; done\n')
-    (folder / "python").chmod(0o755)
-    done = subprocess.run(
-        ["/bin/sh", str(script), *more],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={"PATH": f"{folder}:/usr/bin:/bin", "MODEL": "/models/a model"},
-    )
-    module, check, trainer, main_module, *words = done.stdout.splitlines()
-    assert (module, check, trainer, main_module) == ("-m", "videossr.verl.versions", "-m", "verl.trainer.main_ppo")
-    return words
-
-
 def test_script_gives_verl_the_settings_of_the_paper(dataset: Path, tmp_path: Path) -> None:
     out = tmp_path / "a folder, with = signs"
     script = export_verl(VideoSSRDataset(dataset), out, Cluster(1, 2), batch=4)
-    words = run_script(script, tmp_path, "trainer.total_training_steps=2")
+    words = script_words(script, "/models/a model", "trainer.total_training_steps=2")
     assert words[-1] == "trainer.total_training_steps=2"
     settings = dict(word.split("=", 1) for word in words)
     actor = "actor_rollout_ref.actor"

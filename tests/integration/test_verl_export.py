@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
+from tests.helpers.scripts import script_words
 from tests.integration.conftest import Ask
 from videossr.clock import Clock
 from videossr.dataset.dataset import VideoSSRDataset
@@ -37,20 +36,9 @@ def exported(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def words_of(script: Path, model: Path) -> list[str]:
-    """Return the overrides that the script gives verl, by running it with a python that prints its arguments."""
-    folder = script.parent.parent / "bin"
-    folder.mkdir(exist_ok=True)
-    (folder / "python").write_text('#!/bin/sh\nfor word in "$@"; do echo "$word"; done\n')
-    (folder / "python").chmod(0o755)
-    environment = os.environ | {"PATH": f"{folder}:{os.environ['PATH']}", "MODEL": str(model)}
-    done = subprocess.run(["/bin/sh", str(script)], capture_output=True, text=True, check=True, env=environment)
-    return done.stdout.splitlines()[4:]
-
-
 @pytest.fixture(scope="module")
 def answer(ask: Ask, exported: Path, tiny: Path) -> dict[str, Any]:
-    words = words_of(exported / "train.sh", tiny)
+    words = script_words(exported / "train.sh", tiny)
     answered: dict[str, Any] = ask("verl", "verl_export.py", {"overrides": words, "model": str(tiny)})
     return answered
 
@@ -71,7 +59,7 @@ def test_prompts_show_the_clock_of_every_clip(answer: dict[str, Any], dataset: P
 
 
 def test_uneven_clocks_come_out_exactly(ask: Ask, exported: Path, dataset: Path, tiny: Path) -> None:
-    words = words_of(exported / "train.sh", tiny)
+    words = script_words(exported / "train.sh", tiny)
     answer = ask("verl", "verl_export.py", {"overrides": words, "model": str(tiny), "slower_ms": SLOWER_MS})
     assert answer["read"] == answer["trained"]
     for index, text in enumerate(answer["text"]):
@@ -111,7 +99,7 @@ def test_prompts_are_those_of_our_trainer_in_text(answer: dict[str, Any], datase
 
 def test_verls_own_loop_samples_from_another_prompt_than_it_trains_on(ask: Ask, exported: Path, tiny: Path) -> None:
     """If this fails, verl has mended it: `videossr.verl.agent_loop` is then not needed."""
-    question = {"overrides": words_of(exported / "train.sh", tiny), "model": str(tiny), "stock": True}
+    question = {"overrides": script_words(exported / "train.sh", tiny), "model": str(tiny), "stock": True}
     stock = ask("verl", "verl_export.py", question)
     assert all(len(read) > len(trained) for read, trained in zip(stock["read"], stock["trained"], strict=True))
 
@@ -124,6 +112,6 @@ def test_one_batch_of_all_tasks_is_scored(ask: Ask, exported: Path, tiny: Path) 
         for row in rows
         for text in (row["reward_model"]["ground_truth"], "I cannot tell.")
     ]
-    results = ask("verl", "verl_reward.py", {"overrides": words_of(exported / "train.sh", tiny), "rows": told})
+    results = ask("verl", "verl_reward.py", {"overrides": script_words(exported / "train.sh", tiny), "rows": told})
     assert [result["reward_score"] for result in results] == [1.0, 0.0] * len(rows)
     assert len({tuple(result["reward_extra_info"]) for result in results}) == 1

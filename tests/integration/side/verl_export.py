@@ -1,10 +1,10 @@
 """Read exported rows with verl: its configuration, its dataset, the agent loop as a rollout worker starts it.
 
 Question: {"overrides": of the script that `videossr export verl` wrote, "model": path of a checkpoint, "stock": whether
-verl's own agent loop is used, "slower_ms": how much slower the clocks of all clips become}. Answer: "settings": those of
-the optimizer; for each row "sent": the ids that the engine got, "read": the ids that vLLM makes of them, "metadata" of
-the clips that it got, "trained": the ids of the loop's prompt, "text" that they spell, and "features": how many tokens
-the pixels make that the trainer gives the model.
+verl's own agent loop is used, "slower_ms": how much slower the clocks of all clips become}. Answer: "settings": those
+of the optimizer; for each row "sent": the ids that the engine got, "read": the ids that vLLM makes of them, "metadata"
+of the clips that it got, "trained": the ids of the loop's prompt, "text" that they spell, and "features": how many
+tokens the pixels make that the trainer gives the model.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from verl.trainer.ppo.utils import need_critic, need_reference_policy
 from verl.utils.config import validate_config
 from verl.utils.dataset.rl_dataset import get_dataset_class
 from verl.workers.rollout.replica import TokenOutput
-from verl.workers.rollout.utils import qwen2_5_vl_dedup_image_tokens
+from verl_vllm import vllm_reads
 
 from videossr.clock import Clock
 from videossr.question import Clip
@@ -35,12 +35,8 @@ CONFIG = Path(verl.__file__).parent / "trainer" / "config"
 ANSWER = "1-2"
 
 
-class VLLM:
-    """What vLLM 0.24 does with the prompt that verl's server hands it, without a model.
-
-    It is written after `Qwen3VLMultiModalProcessor`: the whole text of the placeholder is looked for as token ids, once
-    a video and from left to right, and replaced by the tokens of each marker, made by themselves, and of each pair.
-    """
+class Engine:
+    """A server that answers without a model, and remembers what it was asked."""
 
     def __init__(self, processor):
         self.processor = processor
@@ -50,30 +46,9 @@ class VLLM:
         assert named["mm_processor_kwargs"] == {"do_resize": False, "do_sample_frames": False}
         self.sent.append(list(prompt_ids))
         self.metadata.append([metadata for _, metadata in video_data])
-        self.read.append(self.expand(qwen2_5_vl_dedup_image_tokens(list(prompt_ids), self.processor), video_data))
+        self.read.append(vllm_reads(prompt_ids, video_data, self.processor)[0])
         answer = self.processor.tokenizer.encode(ANSWER, add_special_tokens=False)
         return TokenOutput(token_ids=answer, log_probs=[-1.0] * len(answer), stop_reason="completed")
-
-    def expand(self, ids, video_data):
-        tokenizer = self.processor.tokenizer
-        start, pad, end = tokenizer.convert_tokens_to_ids(["<|vision_start|>", "<|video_pad|>", "<|vision_end|>"])
-        read, at = [], 0
-        for frames, metadata in video_data:
-            while ids[at : at + 3] != [start, pad, end]:
-                read.append(ids[at])
-                at += 1
-            at += 3
-            made = self.processor.video_processor(
-                [frames], video_metadata=[metadata], do_sample_frames=False, do_resize=False, return_tensors="pt"
-            )
-            pairs, rows, columns = made["video_grid_thw"][0].tolist()
-            seconds = [index / metadata["fps"] for index in metadata["frames_indices"]]
-            seconds += [seconds[-1]] * (len(seconds) % 2)
-            times = [(seconds[2 * pair] + seconds[2 * pair + 1]) / 2 for pair in range(pairs)]
-            for time in times:
-                read += tokenizer.encode(f"<{time:.1f} seconds>", add_special_tokens=False)
-                read += [start, *[pad] * (rows * columns // 4), end]
-        return read + ids[at:]
 
 
 async def ask(config, row, dataset_class, processor, engine, stock):
@@ -132,7 +107,7 @@ async def main():
     dataset = dataset_class(
         data_files=config.data.train_files, tokenizer=processor.tokenizer, processor=processor, config=config.data
     )
-    engine = VLLM(processor)
+    engine = Engine(processor)
     rows = [dataset[index] for index in range(len(dataset))]
     outputs = [await ask(config, row, dataset_class, processor, engine, question.get("stock", False)) for row in rows]
     answer = {

@@ -58,7 +58,6 @@ class Server:
     @torch.no_grad()
     def _generate(self, prompt_ids, sampling, videos):
         read, outputs = vllm_reads(prompt_ids, videos, self.processor)
-        self._log({"sent": len(prompt_ids), "clips": len(videos), "read": read})
         ids = torch.tensor([read])
         made = self.model.generate(
             input_ids=ids,
@@ -75,6 +74,7 @@ class Server:
             output_logits=True,
         )
         answer = made.sequences[0, len(read) :]
+        self._log({"sent": len(prompt_ids), "clips": len(videos), "read": len(read), "answer": len(answer)})
         logs = torch.stack(made.logits, 1)[0].float().log_softmax(-1)
         return TokenOutput(
             token_ids=answer.tolist(),

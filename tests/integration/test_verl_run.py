@@ -32,6 +32,9 @@ CATEGORIES = ("grounding/mirror", "jigsaw/6", "counting/easy", "grounding/shuffl
 """Of the rows in their order: one clip and several clips in each batch."""
 
 ACTOR, ROLLOUT, REF = (f"actor_rollout_ref.{part}" for part in ("actor", "rollout", "ref"))
+KINDS = ("param", "reduce", "buffer")
+"""Of numbers that FSDP would make bfloat16; the engine computes in float32, and so must the trainer to be compared."""
+
 STORAGE = "transfer_queue.backend.SimpleStorage"
 ON_CPU = [
     "data.shuffle=False",
@@ -48,6 +51,7 @@ ON_CPU = [
     f"{ACTOR}.use_torch_compile=False",
     *(f"{part}.strategy=fsdp2" for part in (ACTOR, REF)),
     *(f"{part}.fsdp_config.use_torch_compile=False" for part in (ACTOR, REF)),
+    *(f"+{part}.fsdp_config.mixed_precision.{kind}_dtype=fp32" for part in (ACTOR, REF) for kind in KINDS),
     *(f"{part}.log_prob_micro_batch_size_per_gpu=1" for part in (ROLLOUT, REF)),
     f"{ROLLOUT}.name=cpu",
     f"{ROLLOUT}.n={ROLLOUTS}",
@@ -149,8 +153,7 @@ def test_the_trainer_reads_what_the_engine_reads(run: Path) -> None:
     for number, step in enumerate(steps[:STEPS]):
         of_step = asked[number * PROMPTS * ROLLOUTS :][: PROMPTS * ROLLOUTS]
         assert step["global_seqlen/mean"] == sum(entry["read"] + entry["answer"] for entry in of_step)
-        assert step["training/rollout_probs_diff_max"] < 1e-3
-        assert step["training/rollout_actor_probs_pearson_corr"] > 0.9
+        assert step["training/rollout_probs_diff_max"] < 1e-5
 
 
 def test_a_checkpoint_is_merged_into_a_model_that_bench_run_scores(

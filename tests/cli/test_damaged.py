@@ -18,6 +18,7 @@ COMMANDS = {
         "bench run SET --model chance --out run",
         "dataset merge SET SET --out merged",
         "export lmms-eval SET --out exported",
+        "export verl SET --out rows",
     ),
     "videos.parquet": ("dataset merge SET SET --out merged", "dataset split SET --out one two --share 0.5"),
     "gates.parquet": ("dataset info SET --gates",),

@@ -12,6 +12,7 @@ from videossr.cli.console import Bar, console
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.export.folder import Progress
 from videossr.export.lmms_eval import export_lmms_eval
+from videossr.export.verl import Cluster, export_verl
 from videossr.export.vlmevalkit import export_vlmevalkit
 from videossr.question_set import QuestionSet, open_questions
 
@@ -73,6 +74,32 @@ def vlmevalkit(
     chosen = name or _name(questions)
     _written(export_vlmevalkit, questions, out, "VIUBench" if chosen == "viubench" else chosen)
     console.print(f"{out / 'README.md'} says where the files go")
+
+
+@app.command(help_epilogue="Example: videossr export verl demo/dataset --out demo/verl --gpus 1 --batch 8")
+def verl(
+    dataset: str,
+    /,
+    *,
+    out: Path,
+    nodes: int = 1,
+    gpus: int = 8,
+    batch: int | None = None,
+    corpus: str | None = None,
+) -> None:
+    """Write rows for verl, which refer to samples, and the command that trains on them with the paper's settings.
+
+    Args:
+        dataset: Folder that `videossr build` wrote, at the same path on every node.
+        out: Folder to write; train.sh in it is the command.
+        nodes: Machines to train on.
+        gpus: GPUs of each machine.
+        batch: Samples a step; by default the paper's 64.
+        corpus: Folder of the frames, where they are no longer where the dataset says.
+    """
+    opened = VideoSSRDataset(dataset, corpus=corpus)
+    script = export_verl(opened, out, Cluster(nodes, gpus), corpus=corpus, batch=batch)
+    console.print(f"{len(opened)} rows in {out}; train with: sh {script}")
 
 
 def _written(

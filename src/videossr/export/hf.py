@@ -21,7 +21,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import tomli_w
 from jinja2 import Environment, StrictUndefined
 from typing_extensions import TypedDict
 
@@ -39,6 +38,9 @@ from videossr.untrusted import markdown_cell, markdown_code, one_line
 
 VERB = "export hf"
 CARD, GALLERY, RECIPE, METADATA = "README.md", "gallery.jpg", "recipe", "metadata.parquet"
+
+RECIPE_FILES = ("config.toml", "templates.toml")
+"""Files of a dataset: the settings of its categories, and the texts of its prompts."""
 
 FOLDER_FILES = 5_000
 """Files in a folder, but for the clips of its last question. The hub takes 10,000 entries."""
@@ -88,7 +90,9 @@ class Shown(TypedDict):
 
 
 def export_hf(questions: QuestionSet, out: Path, name: str, progress: Progress = lambda done: None) -> Path:
-    """Write the folder. An export that was stopped is completed; of one that is there, what is missing or differs.
+    """Write the folder. An export that was stopped is completed.
+
+    Of one that is there, what is missing or differs is written again; but its card stays as it is.
 
     Args:
         questions: the questions; any clock is kept to the millisecond.
@@ -119,9 +123,10 @@ def export_hf(questions: QuestionSet, out: Path, name: str, progress: Progress =
             write_unless_same(out / GALLERY, draw_sheet(chosen))
         if isinstance(questions, VideoSSRDataset):
             (out / RECIPE).mkdir(exist_ok=True)
-            for file, text in _recipe(questions).items():
-                write_unless_same(out / RECIPE / file, text.encode())
-        write_unless_same(card, _card(questions, name, rows, pictured).encode())
+            for file in RECIPE_FILES:
+                write_unless_same(out / RECIPE / file, read_limited(questions.path / file, "TOML_BYTES"))
+        if not complete:  # else somebody may have added to it, such as a licence
+            write_unless_same(card, _card(questions, name, rows, pictured).encode())
     return card
 
 
@@ -178,15 +183,6 @@ def _pictured(rows: Sequence[HubRow]) -> list[int]:
         ranked.append((turns[task], index))
         turns[task] += 1
     return [index for _, index in sorted(ranked)[:PICTURED]]
-
-
-def _recipe(dataset: VideoSSRDataset) -> dict[str, str]:
-    """Return the settings that the dataset was built with, by the names of their files."""
-    manifest = dataset.manifest
-    return {
-        "config.toml": tomli_w.dumps(manifest["recipe"]),
-        "templates.toml": tomli_w.dumps(manifest["templates"], multiline_strings=True),
-    }
 
 
 def _card(questions: QuestionSet, name: str, rows: Sequence[HubRow], pictured: Sequence[int]) -> str:

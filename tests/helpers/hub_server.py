@@ -73,6 +73,8 @@ def hub_server() -> Iterator[Hub]:
                 return 200, {"url": f"{hub.address}/datasets/me/small"}
             owner, name, verb = path.removeprefix("/api/datasets/").split("/")[:3]
             repository = f"{owner}/{name}"
+            if verb == "revision":
+                return 200, {"id": repository, "sha": "abc", "xetEnabled": False}
             if verb == "preupload":
                 files = json.loads(body)["files"]
                 return 200, {

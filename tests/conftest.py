@@ -25,7 +25,7 @@ from videossr.templates import load_templates
 from videossr.video.decoding import decode
 from videossr.video.plan import Plan
 
-pytest_plugins = ["tests.helpers.building", "tests.helpers.training"]
+pytest_plugins = ["tests.helpers.browser", "tests.helpers.building", "tests.helpers.training"]
 
 # Tests run side by side, one a core: threads of torch would only wait for each other. Set before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -1,9 +1,8 @@
-"""Gallery cards made from real videos (an altered segment, drawn circles, shuffled pieces), runs, and a browser."""
+"""Gallery cards made from real videos (an altered segment, drawn circles, shuffled pieces), and runs."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +10,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, sync_playwright
 
-from tests.helpers.pages import FLAGS
 from videossr.bench.evaluation import evaluate as bench_run
 from videossr.bench.records import CONFIG, MANIFEST, PREDICTIONS, Prediction, Run, read_run
 from videossr.clock import Clock, uniform_clock
@@ -125,17 +122,6 @@ def cards(videos: Path) -> list[Card]:
         jigsaw_card(carphone),
         grounding_card(bikes, category=HOSTILE, prompt=f"{VIDEO}{HOSTILE} {{{{ 7 * 7 }}}} \udcff --> ]]> ' \" &amp;"),
     ]
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("no chromium on PATH")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 LONG = "z" * 10_000_000

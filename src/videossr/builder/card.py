@@ -57,10 +57,23 @@ def card(manifest: Manifest) -> str:
     """Write the card of a dataset in Markdown, from its manifest alone."""
     environment = Environment(autoescape=False, keep_trailing_newline=True, undefined=StrictUndefined)
     environment.filters |= {"code": markdown_code, "text": markdown_cell}
+    header = card_header(
+        manifest["recipe"]["name"], configs=[{"config_name": "default", "data_files": "samples-*.parquet"}]
+    )
+    return environment.from_string(_CARD).render(**manifest, header=header)
+
+
+def card_header(name: str, **more: object) -> str:
+    """Write what the hub reads of a card, in YAML.
+
+    Args:
+        name: of the dataset, as people read it.
+        more: further keys.
+    """
     header = {
-        "pretty_name": manifest["recipe"]["name"],
+        "pretty_name": name,
         "task_categories": ["video-text-to-text"],
         "tags": ["video", "self-supervised", "videossr"],
-        "configs": [{"config_name": "default", "data_files": "samples-*.parquet"}],
+        **more,
     }
-    return environment.from_string(_CARD).render(**manifest, header=yaml.safe_dump(header, sort_keys=False))
+    return yaml.safe_dump(header, sort_keys=False)

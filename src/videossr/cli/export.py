@@ -11,6 +11,8 @@ from cyclopts import App, Parameter
 from videossr.cli.console import Bar, console
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.export.folder import Progress
+from videossr.export.hf import REPOSITORY_FILES, export_hf, number_of_files, split_of, uploaded
+from videossr.export.hub import check_access, upload
 from videossr.export.lmms_eval import export_lmms_eval
 from videossr.export.verl import Cluster, export_verl
 from videossr.export.vlmevalkit import export_vlmevalkit
@@ -100,6 +102,44 @@ def verl(
     opened = VideoSSRDataset(dataset, corpus=corpus)
     script = export_verl(opened, out, Cluster(nodes, gpus), corpus=corpus, batch=batch)
     console.print(f"{len(opened)} rows in {out}; train with: sh {script}")
+
+
+@app.command(help_epilogue="Example: videossr export hf demo/dataset --out demo/hf")
+def hf(
+    dataset: str,
+    /,
+    *,
+    out: Path,
+    push: str | None = None,
+    name: str | None = None,
+    corpus: str | None = None,
+    source: str | None = None,
+    anywhere: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Write a dataset for the Hugging Face hub, with a video file a clip: `datasets.load_dataset` and browsers read it.
+
+    Args:
+        dataset: Folder that `videossr build` wrote, or a file of published rows.
+        out: Folder to write, with a card, README.md.
+        push: Dataset of the hub to upload it to, as ORGANIZATION/NAME; a new one is private.
+        name: Name on the card; by default that of the recipe, or of the file of rows.
+        corpus: Folder of the frames, where they are no longer where `dataset` says.
+        source: How rows with an unknown data_source are scored, such as videossr/choice.
+        anywhere: Show files wherever published rows say that they are, not only below their folder or `--corpus`.
+    """
+    if push is not None:
+        check_access(push)
+    questions = open_questions(dataset, corpus=corpus, source=source, anywhere=anywhere)
+    _written(export_hf, questions, out, name or _name(questions))
+    if (clips := number_of_files(questions)) > REPOSITORY_FILES:
+        console.print(
+            f"{clips:,} video files: the hub advises at most {REPOSITORY_FILES:,} a repository. `videossr dataset "
+            "split` makes several datasets of one"
+        )
+    if push is not None:
+        console.print(f"uploaded to {upload(out, push, uploaded(questions))}")
+    else:
+        console.print(f'datasets.load_dataset("videofolder", data_dir="{out}", split="{split_of(questions)}")')
 
 
 def _written(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TypeAlias
@@ -11,7 +11,7 @@ import av
 from typing_extensions import TypedDict
 
 from videossr.errors import ConfigError, DataError
-from videossr.export.clips import off_ms, write_mp4
+from videossr.export.clips import FINE, Encoding, off_ms, write_mp4
 from videossr.question import Question
 from videossr.question_set import QuestionSet
 from videossr.storage.paths import write_bytes
@@ -86,17 +86,37 @@ def question_rows(questions: QuestionSet, asked: list[Question]) -> list[Row]:
     ]
 
 
-def write_clips(out: Path, questions: QuestionSet, rows: list[Row], progress: Progress) -> None:
-    """Write the video files that are missing. Raises DataError for a clip that cannot be encoded."""
-    (out / "videos").mkdir(exist_ok=True)
-    for index, row in enumerate(rows):
-        videos = [out / name for name in row["videos"]]
+def write_clips(
+    out: Path,
+    questions: QuestionSet,
+    names: Sequence[Sequence[str]],
+    progress: Progress,
+    encoding: Encoding = FINE,
+) -> None:
+    """Write the video files that are missing.
+
+    Args:
+        out: the folder to write.
+        questions: the questions.
+        names: of each question the paths of its files in the folder, one a clip.
+        progress: called with the number of questions written after each.
+        encoding: of the files.
+
+    Raises:
+        DataError: a clip cannot be encoded.
+    """
+    for folder in {(out / name).parent for clips in names for name in clips}:
+        folder.mkdir(parents=True, exist_ok=True)
+    for index, clips in enumerate(names):
+        videos = [out / name for name in clips]
         if not all(video.is_file() for video in videos):
             try:
                 for video, clip in zip(videos, questions.clips(index), strict=True):
-                    write_mp4(video, clip)
+                    write_mp4(video, clip, encoding)
             except av.FFmpegError as error:
-                raise DataError(f"question {row['id']}: its clip cannot be written as MP4: {error}") from error
+                raise DataError(
+                    f"question {questions.gold(index).id}: its clip cannot be written as MP4: {error}"
+                ) from error
         progress(index + 1)
 
 

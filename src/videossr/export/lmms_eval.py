@@ -68,7 +68,7 @@ def export_lmms_eval(questions: QuestionSet, out: Path, name: str, progress: Pro
     categories = check_categories(questions, metric_name)
     with output.open({"name": name, "hash": questions.hash}, reopen=complete):
         rows = question_rows(questions, asked)
-        write_clips(out, questions, rows, progress)
+        write_clips(out, questions, [row["videos"] for row in rows], progress)
         table = pa.BufferOutputStream()
         pq.write_table(pa.Table.from_pylist(rows), table)
         write_unless_same(out / "test.parquet", table.getvalue().to_pybytes())

@@ -83,7 +83,7 @@ def export_vlmevalkit(questions: QuestionSet, out: Path, name: str, progress: Pr
     check_categories(questions)
     with output.open({"name": name, "hash": questions.hash}, reopen=complete):
         rows = question_rows(questions, asked)
-        write_clips(out, questions, rows, progress)
+        write_clips(out, questions, [row["videos"] for row in rows], progress)
         table = _table(rows)
         write_unless_same(out / f"{name}.tsv", table)
         for source, copy in MODULES.items():

@@ -9,8 +9,7 @@ stopped command can go on only on the same machine.
 A folder with a link that leads out of it is refused: where somebody else has made it, a command that goes on there
 would write to any file of the user.
 
-Called by `videossr index`, `corpus merge|split`, `build`, `dataset merge|split`, `bench run`, `train` and
-`export lmms-eval`.
+Called by `videossr index`, `corpus merge|split`, `build`, `dataset merge|split`, `bench run`, `train` and `export`.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def vlmevalkit(
     questions = open_questions(bench, corpus=corpus, source=source, anywhere=anywhere)
     chosen = name or _name(questions)
     _written(export_vlmevalkit, questions, out, "VIUBench" if chosen == "viubench" else chosen)
-    console.print(f"{out / 'README.md'} says where the files go")
+    console.print(f"{out / 'README.md'} says where the files go", soft_wrap=True)
 
 
 @app.command(help_epilogue="Example: videossr export verl demo/dataset --out demo/verl --gpus 1 --batch 8")
@@ -101,7 +101,7 @@ def verl(
     """
     opened = VideoSSRDataset(dataset, corpus=corpus)
     script = export_verl(opened, out, Cluster(nodes, gpus), corpus=corpus, batch=batch)
-    console.print(f"{len(opened)} rows in {out}; train with: sh {script}")
+    console.print(f"{len(opened)} rows in {out}; train with: sh {script}", soft_wrap=True)
 
 
 @app.command(help_epilogue="Example: videossr export hf demo/dataset --out demo/hf")
@@ -148,7 +148,7 @@ def _written(
     """Export the questions, and show how far it is."""
     with Bar() as bar:
         file = export(questions, out, name, lambda done: bar.show("questions", done, len(questions)))
-    console.print(f"{len(questions)} questions in {out}")
+    console.print(f"{len(questions)} questions in {out}", soft_wrap=True)
     return file
 
 

@@ -9,6 +9,8 @@ import shutil
 import sys
 from pathlib import Path
 
+import av
+
 MOMENTS = (
     ("bikes", 0.0, 4.0, "people ride bicycles through the picture"),
     ("bikes", 4.0, 10.0, "the street is crossed"),
@@ -28,7 +30,15 @@ def main(videos: Path, folder: Path) -> None:
     for name in dict.fromkeys(moment[0] for moment in moments):
         shutil.copyfile(videos / f"{name}.mp4", folder / "videos" / f"{name}.mp4")
     lines = [f"{name} {start} {end}##{sentence}.\n" for name, start, end, sentence in moments]
+    lengths = "".join(f"{path.stem},{length(path)}\n" for path in sorted((folder / "videos").iterdir()))
+    (folder / "Charades_v1_test.csv").write_text(f"id,length\n{lengths}", "utf-8")
     (folder / "charades_sta_test.txt").write_text("".join(lines), "utf-8")
+
+
+def length(video: Path) -> float:
+    """Return the length of a video in seconds."""
+    with av.open(str(video)) as container:
+        return round((container.duration or 0) / av.time_base, 2)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from tests.helpers.public.paper_runs import predictions, write_run
 from tests.report.conftest import HOSTILE
 from videossr.bench.public.base import BENCHMARKS
 from videossr.cli import main
+from videossr.cli.console import console
 
 TASKS = ("action_count", "moving_count")
 STRANGE = "<b>mine & co"
@@ -117,13 +118,16 @@ def test_page_takes_names_for_text_and_asks_for_nothing(address: str) -> None:
     assert "img" not in {tag for tag, _ in page.elements}
 
 
-def test_terminal_prints_tables_and_reasons(capsys: pytest.CaptureFixture[str], trees: list[str]) -> None:
+def test_terminal_prints_tables_and_reasons(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, trees: list[str]
+) -> None:
+    monkeypatch.setattr(console, "width", 400)  # words of a cell are then on one line
     text = printed(capsys, trees)
     for words in (
         "Qwen3-VL-8B †",
         "+50.0",
         "as far as is known",
-        "formats",
+        "which of the four formats",
         "4 questions were found",
     ):
         assert words in text

@@ -21,6 +21,7 @@ from playwright.sync_api import Browser
 
 from tests.dataset.published.conftest import row, write_json
 from tests.export.test_lmms_eval import psnr, read_video
+from tests.helpers.exports import stop_and_resume
 from videossr.builder.recipe import load_recipe
 from videossr.cli import main
 from videossr.clock import Clock
@@ -161,21 +162,8 @@ def test_published_rows_are_exported_without_a_recipe(videos: Path, tmp_path: Pa
 
 def test_export_hf_resumes_after_an_interrupt(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened, out = VideoSSRDataset(dataset), tmp_path / "out"
-
-    def interrupt(done: int) -> None:
-        if done == 2:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        export_hf(opened, out, "small", interrupt)
-    assert not (out / "README.md").exists()
-    written = {path: path.stat().st_mtime_ns for path in out.rglob("*.mp4")}
-    assert len(written) >= 2
-    with pytest.raises(OutputError, match="unfinished `videossr export hf` that was begun otherwise: name is"):
-        export_hf(opened, out, "other")
-    card = export_hf(opened, out, "small")
-    assert all(path.stat().st_mtime_ns == time for path, time in written.items())
-    assert not (out / ".unfinished").exists()
+    card = stop_and_resume(export_hf, "hf", dataset, out, "small", "other")
+    assert card == out / "README.md"
     card.write_text(card.read_text("utf-8") + "\nThe licence is mine.\n", "utf-8")
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
     monkeypatch.setattr(folder, "write_mp4", None)  # nothing may be written again

@@ -6,10 +6,9 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, SupportsIndex, TypeAlias
+from typing import Any, TypeAlias
 
 import av
 import numpy as np
@@ -19,6 +18,7 @@ import yaml
 from numpy.typing import NDArray
 
 from tests.dataset.published.conftest import row, write_json
+from tests.helpers.exports import HostileDataset, UnevenDataset, stop_and_resume
 from tests.helpers.plugins import write_entry_points
 from videossr.answers.base import ANSWER_TYPES
 from videossr.clock import Clock, uniform_clock
@@ -29,7 +29,7 @@ from videossr.export import folder, lmms_eval_task
 from videossr.export.clips import off_ms, write_mp4
 from videossr.export.lmms_eval import export_lmms_eval
 from videossr.export.lmms_eval_task import mean_of_categories, metric_name
-from videossr.question import VIDEO, Clip, Frames, Question
+from videossr.question import VIDEO, Clip, Frames
 from videossr.question_set import open_questions
 from videossr.tasks.base import Video, answer_type_of
 from videossr.video.decoding import decode
@@ -111,15 +111,10 @@ def test_export_lmms_eval_takes_a_damaged_task_for_none(dataset: Path, tmp_path:
 HOSTILE = 'a"b\n  - !function os.system\nx: !!python/name:os.system\u2028\x1b[2J'
 
 
-class Hostile(VideoSSRDataset):
-    """Questions whose hash and category are texts that YAML would take for its own."""
+class Hostile(HostileDataset):
+    """Texts that YAML would take for its own."""
 
-    @property
-    def hash(self) -> str:
-        return HOSTILE
-
-    def category(self, index: SupportsIndex) -> str:
-        return f"{HOSTILE}{int(index) % 2}"
+    text = HOSTILE
 
 
 def test_exported_yaml_holds_hostile_texts_as_texts(dataset: Path, tmp_path: Path) -> None:
@@ -181,24 +176,12 @@ def test_mean_of_categories_weighs_categories_alike() -> None:
 def test_export_lmms_eval_resumes_after_an_interrupt(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened, out = VideoSSRDataset(dataset), tmp_path / "task"
-
-    def interrupt(done: int) -> None:
-        if done == 2:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        export_lmms_eval(opened, out, "small", interrupt)
-    assert not (out / "small.yaml").exists()
-    modified_videos = {path: path.stat().st_mtime_ns for path in (out / "videos").iterdir()}
-    assert len(modified_videos) >= 2
-    with pytest.raises(ValueError, match=r"unfinished `videossr export lmms-eval` that was begun otherwise: name is"):
-        export_lmms_eval(opened, out, "other")
-    task = export_lmms_eval(opened, out, "small")
-    assert all(path.stat().st_mtime_ns == time for path, time in modified_videos.items())
+    out = tmp_path / "task"
+    task = stop_and_resume(export_lmms_eval, "lmms-eval", dataset, out, "small", "other")
+    assert task == out / "small.yaml"
     modified = task.stat().st_mtime_ns
     monkeypatch.setattr(folder, "write_mp4", None)  # nothing may be written again
-    assert export_lmms_eval(opened, out, "small") == task
+    assert export_lmms_eval(VideoSSRDataset(dataset), out, "small") == task
     assert task.stat().st_mtime_ns == modified
 
 
@@ -239,16 +222,6 @@ def test_off_ms_measures_uneven_clocks(videos: Path, tmp_path: Path) -> None:
     assert off_ms(Clock((0, 500, 1100, 1500), 2000)) == 100
     assert off_ms(Clock((0,), 900)) == 0
     assert off_ms(uniform_clock(48, 27_133)) < 1.5
-
-
-class UnevenDataset(VideoSSRDataset):
-    """Questions whose third slot is late, as `--plan snap` may make it."""
-
-    def question(self, index: SupportsIndex) -> Question:
-        question = super().question(index)
-        clock = question.clocks[0]
-        late = (*clock.times_ms[:2], clock.times_ms[2] + 60, *clock.times_ms[3:])
-        return replace(question, clocks=(Clock(late, clock.end_ms), *question.clocks[1:]))
 
 
 def test_export_lmms_eval_refuses_an_uneven_clock(dataset: Path, tmp_path: Path) -> None:

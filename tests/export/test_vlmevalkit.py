@@ -12,13 +12,12 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
-from typing import SupportsIndex
 
 import pytest
 
 from tests.dataset.published.conftest import row, write_json
+from tests.helpers.exports import HostileDataset, UnevenDataset, stop_and_resume
 from videossr.cli import main
 from videossr.clock import Clock
 from videossr.dataset.dataset import VideoSSRDataset
@@ -27,7 +26,6 @@ from videossr.errors import OutputError
 from videossr.export import folder
 from videossr.export.clips import rate
 from videossr.export.vlmevalkit import COLUMNS, export_vlmevalkit
-from videossr.question import Question
 
 
 @pytest.fixture(scope="module")
@@ -144,24 +142,12 @@ def test_export_vlmevalkit_writes_again_what_differs_or_is_missing(dataset: Path
 def test_export_vlmevalkit_resumes_after_an_interrupt(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened, out = VideoSSRDataset(dataset), tmp_path / "small"
-
-    def interrupt(done: int) -> None:
-        if done == 2:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        export_vlmevalkit(opened, out, "Small", interrupt)
-    assert not (out / "viubench.py").exists()
-    written = {path: path.stat().st_mtime_ns for path in (out / "videos").iterdir()}
-    assert len(written) >= 2
-    with pytest.raises(ValueError, match=r"unfinished `videossr export vlmevalkit` that was begun otherwise: name is"):
-        export_vlmevalkit(opened, out, "Other")
-    module = export_vlmevalkit(opened, out, "Small")
-    assert all(path.stat().st_mtime_ns == time for path, time in written.items())
+    out = tmp_path / "small"
+    module = stop_and_resume(export_vlmevalkit, "vlmevalkit", dataset, out, "Small", "Other")
+    assert module == out / "viubench.py"
     modified = module.stat().st_mtime_ns
     monkeypatch.setattr(folder, "write_mp4", None)  # nothing may be written again
-    assert export_vlmevalkit(opened, out, "Small") == module
+    assert export_vlmevalkit(VideoSSRDataset(dataset), out, "Small") == module
     assert module.stat().st_mtime_ns == modified
 
 
@@ -187,15 +173,10 @@ def test_export_vlmevalkit_refuses_other_folders_and_names(dataset: Path, export
 HOSTILE = "a\"b'\n}\nimport os\n\tx: {{ 7 * 7 }}\u2028\x1b[2J\r"
 
 
-class Hostile(VideoSSRDataset):
-    """Questions whose hash and categories would leave their literal, cell or template."""
+class Hostile(HostileDataset):
+    """Texts that would leave their literal, cell or template."""
 
-    @property
-    def hash(self) -> str:
-        return HOSTILE
-
-    def category(self, index: SupportsIndex) -> str:
-        return f"{HOSTILE}{int(index) % 2}"
+    text = HOSTILE
 
 
 def test_exported_class_holds_hostile_texts_as_texts(dataset: Path, tmp_path: Path) -> None:
@@ -218,16 +199,6 @@ def test_export_vlmevalkit_refuses_a_category_of_the_name_of_the_mean(tmp_path: 
     with pytest.raises(ValueError, match="'overall' and 'the mean of all categories' would both be the metric"):
         export_vlmevalkit(opened, tmp_path / "out", "rows")
     assert not (tmp_path / "out").exists()
-
-
-class UnevenDataset(VideoSSRDataset):
-    """Questions whose third slot is late, as `--plan snap` may make it."""
-
-    def question(self, index: SupportsIndex) -> Question:
-        question = super().question(index)
-        clock = question.clocks[0]
-        late = (*clock.times_ms[:2], clock.times_ms[2] + 60, *clock.times_ms[3:])
-        return replace(question, clocks=(Clock(late, clock.end_ms), *question.clocks[1:]))
 
 
 def test_export_vlmevalkit_refuses_an_uneven_clock(dataset: Path, tmp_path: Path) -> None:

@@ -20,7 +20,10 @@ from videossr.clock import Clock
 from videossr.question import Question
 from videossr.rewards import Scorer, Scores, outside_thoughts, parse_choice
 
-_LETTER = re.compile(r"\s*[(\[]?([A-Z])[)\].:](?!\w[.)])\s*(.*)", re.DOTALL)
+MARK = r"[(\[]?([A-Z])[)\].:]"
+"""Pattern of the label of an option, such as `A.`, `(A)` or `A:`; its group is the letter."""
+
+_LETTER = re.compile(rf"\s*{MARK}(?!\w[.)])\s*(.*)", re.DOTALL)
 _WORDS = re.compile(r"\s*((?:Option|Sentence|Caption)\s+(\w))\s*:\s*(.*)", re.DOTALL | re.IGNORECASE)
 _LEAD = re.compile(r"(?:the\s+)?(?:(?:final|correct|right|best)\s+)?answer\s*(?:is\b)?\s*:?\s*", re.IGNORECASE)
 
@@ -40,10 +43,10 @@ def labelled(options: Sequence[str]) -> tuple[str, ...]:
     """
     if len(options) > len(LETTERS):
         raise ValueError(f"there are {len(options)} options, and {len(LETTERS)} letters")
-    return tuple(f"{letter}. {one_line(option)}" for letter, option in zip(LETTERS, options, strict=False))
+    return tuple(f"{letter}. {single_line(option)}" for letter, option in zip(LETTERS, options, strict=False))
 
 
-def one_line(option: str) -> str:
+def single_line(option: str) -> str:
     """Return an option with each run of white space as one space, as a line of a gold answer needs it."""
     return " ".join(option.split())
 
@@ -57,15 +60,15 @@ def options_in(question: str) -> tuple[str, ...]:
     for line in question.splitlines():
         match = _LETTER.fullmatch(line)
         if match and match[1] == LETTERS[len(found) : len(found) + 1]:
-            found.append(one_line(line))
+            found.append(single_line(line))
         elif match and match[1] == "A":
-            found = [one_line(line)]
+            found = [single_line(line)]
     return tuple(found) if len(found) > 1 else ()
 
 
 def option_answer(options: Sequence[str], right: int) -> str:
     """Write the gold answer of a question whose option number `right`, from 0, is the right one."""
-    shown = [one_line(option) for option in options]
+    shown = [single_line(option) for option in options]
     return "\n".join([shown[right], *shown])
 
 

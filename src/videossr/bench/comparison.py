@@ -89,7 +89,7 @@ def compare(first: Run, second: Run, *, shared: bool = False) -> Comparison:
     changes = [{facts[key].index: scores[key][1] - scores[key][0] for key in categories[name]} for name in names]
     means, flipped = resampler.means(*changes), resampler.flips(*changes)
     answered = {name: [any(side[key].texts for key in categories[name]) for side in (mine, theirs)] for name in names}
-    chances = {name: _chance(means[at].value, flipped[:, at]) for at, name in enumerate(names) if all(answered[name])}
+    chances = {name: chance_of(means[at].value, flipped[:, at]) for at, name in enumerate(names) if all(answered[name])}
     holds = dict(zip(chances, _holm([*chances.values()]), strict=True))
     shares = {name: [fmean(scores[key][side] for key in categories[name]) for side in (0, 1)] for name in names}
     found = []
@@ -98,7 +98,7 @@ def compare(first: Run, second: Run, *, shared: bool = False) -> Comparison:
         change = estimate([mean]) if name in chances else None
         real = change is not None and holds[name] and not change.low <= 0 <= change.high
         found.append(Difference(name, len(categories[name]), before, after, change, chances.get(name), real))
-    change, p = estimate(means), _chance(fmean(mean.value for mean in means), flipped.mean(axis=1))
+    change, p = estimate(means), chance_of(fmean(mean.value for mean in means), flipped.mean(axis=1))
     overall = Difference(
         category="",
         questions=len(facts),
@@ -175,7 +175,7 @@ def _by_question(run: Run, *, by_place: bool) -> dict[int | str, Prediction]:
     return found
 
 
-def _chance(change: float, flipped: NDArray[np.float64]) -> float:
+def chance_of(change: float, flipped: NDArray[np.float64]) -> float:
     """Estimate how often noise alone makes so large a change: how often it is reached when signs are drawn anew."""
     reached = np.abs(flipped) >= abs(change) - 1e-12
     return float((1 + reached.sum()) / (1 + len(flipped)))

@@ -10,6 +10,7 @@ A line holds all that scoring and comparing need, so a run is worth something wi
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NotRequired
@@ -24,7 +25,7 @@ from videossr.models.base import Decoding
 from videossr.storage.identifiers import Count, Line, Sha256
 from videossr.storage.jsonl import read_json, read_jsonl
 from videossr.storage.parsing import load_toml
-from videossr.storage.paths import AnyPath, to_path
+from videossr.storage.paths import AnyPath, is_local, to_path
 
 CONFIG = "config.toml"
 PREDICTIONS = "predictions.jsonl"
@@ -176,14 +177,28 @@ def is_run(path: str | AnyPath) -> bool:
     return "model" in table and "questions" in table
 
 
-def read_run(path: str | AnyPath) -> Run:
-    """Read the run in a folder, complete or not.
+def config_folders(top: AnyPath) -> list[AnyPath]:
+    """List the folders that have a configuration: this one, or else all below it, by name.
 
-    A last line that was cut off in the middle does not count: its question is still open.
+    What is no local folder is returned as it is: its reader raises the error.
+    """
+    if not is_local(top) or (top / CONFIG).exists() or not top.is_dir():
+        return [top]
+    found: list[AnyPath] = []
+    for inner, folders, names in os.walk(top):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if CONFIG in names:
+            folders.clear()
+            found.append(to_path(inner))
+    return found
+
+
+def read_config(path: str | AnyPath) -> RunConfig:
+    """Read the configuration of the run in a folder.
 
     Raises:
         NotFoundError: there is none.
-        DataError: a file is damaged; the message names it, and the line.
+        DataError: it is damaged, or that of something else.
     """
     folder = to_path(path)
     try:
@@ -204,7 +219,20 @@ def read_run(path: str | AnyPath) -> Run:
         raise DataError(f"{folder} is no run, but something else that has a {CONFIG}")
     if isinstance(table["model"], dict):
         raise DataError(f"{folder} is a training run: look at it with `videossr report {folder}`")
-    config = parse(RunConfig, table, str(folder / CONFIG))
+    return parse(RunConfig, table, str(folder / CONFIG))
+
+
+def read_run(path: str | AnyPath) -> Run:
+    """Read the run in a folder, complete or not.
+
+    A last line that was cut off in the middle does not count: its question is still open.
+
+    Raises:
+        NotFoundError: there is none.
+        DataError: a file is damaged; the message names it, and the line.
+    """
+    folder = to_path(path)
+    config = read_config(folder)
     predictions: dict[int, Prediction] = {}
     for prediction in read_jsonl(
         Prediction, folder / PREDICTIONS, fault="no prediction", way_out=f"delete the line, and {_AGAIN}"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import yaml
 from jinja2 import Environment, StrictUndefined
 
@@ -55,12 +58,17 @@ Rebuild it from the corpus with the hash `{{ corpus.get("source", corpus.hash) }
 
 def card(manifest: Manifest) -> str:
     """Write the card of a dataset in Markdown, from its manifest alone."""
-    environment = Environment(autoescape=False, keep_trailing_newline=True, undefined=StrictUndefined)
-    environment.filters |= {"code": markdown_code, "text": markdown_cell}
     header = card_header(
         manifest["recipe"]["name"], configs=[{"config_name": "default", "data_files": "samples-*.parquet"}]
     )
-    return environment.from_string(_CARD).render(**manifest, header=header)
+    return render_card(_CARD, {**manifest, "header": header})
+
+
+def render_card(template: str, facts: Mapping[str, Any]) -> str:
+    """Fill in a template of Markdown, which has the filters `code` and `text` for what others have named."""
+    environment = Environment(autoescape=False, keep_trailing_newline=True, undefined=StrictUndefined)
+    environment.filters |= {"code": markdown_code, "text": markdown_cell}
+    return environment.from_string(template).render(facts)
 
 
 def card_header(name: str, **more: object) -> str:

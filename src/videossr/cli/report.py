@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,7 +11,7 @@ from cyclopts.validators import Number
 
 from videossr.bench.public.model_runs import find_models
 from videossr.bench.public.paper import gather_paper
-from videossr.bench.records import CONFIG, is_run, read_run
+from videossr.bench.records import config_folders, is_run, read_config, read_run
 from videossr.cli.console import Bar, console, counted, output_file, safe
 from videossr.cli.paper_table import print_paper
 from videossr.cli.streams import write_error
@@ -26,7 +25,7 @@ from videossr.report.paper.page import write_paper
 from videossr.report.recorded import recorded_place
 from videossr.report.training import figures
 from videossr.report.training.page import write_training
-from videossr.storage.paths import is_local, to_path, write_text
+from videossr.storage.paths import to_path, write_text
 from videossr.training.runs.records import is_training, read_train_run
 
 app = App(name="report", help_epilogue="Example: videossr report demo/runs/chance --out demo/report.html")
@@ -129,7 +128,7 @@ def command(
 def _is_public(folder: str) -> bool:
     """Tell whether all runs in a folder, of which there are some, are of public benchmarks."""
     try:
-        return all(is_run(name) and read_run(name).config.benchmark is not None for name in runs_in(folder))
+        return all(read_config(name).benchmark is not None for name in runs_in(folder))
     except (OSError, ValueError):  # what is wrong is told by the reader of the report
         return False
 
@@ -143,15 +142,10 @@ def runs_in(folder: str) -> list[str]:
         ConfigError: the folder holds no run.
     """
     top = to_path(folder)
-    if not is_local(top) or (top / CONFIG).exists() or not top.is_dir():
+    found = config_folders(top)
+    if found == [top]:
         return [folder]
-    runs: list[str] = []
-    for inner, folders, files in os.walk(top):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        if CONFIG in files:
-            folders.clear()
-            if is_training(inner) or is_run(inner):
-                runs.append(inner)
+    runs = [str(inner) for inner in found if is_training(inner) or is_run(inner)]
     if not runs:
         raise ConfigError(f"{folder}: there is no run in it, nor in the folders below it")
     return runs

@@ -208,27 +208,34 @@ def out_of_memory(error: Exception) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
-def prompt_inputs(prompt: Prompt, device: torch.device, dtype: torch.dtype) -> dict[str, torch.Tensor]:
-    """Return what the model's `forward` takes for one prompt (1, L), with positions, so that it computes none itself.
-
-    Pixels go to the device as bytes and are made numbers there, as `Prompt.pixels` does it.
-    """
+def text_inputs(prompt: Prompt, device: torch.device) -> dict[str, torch.Tensor]:
+    """Return the part of `prompt_inputs` that is not about pixels: tokens (1, L), mask and positions."""
     length = len(prompt.ids)
     # The first row of the positions counts tokens, for the mask alone.
     arrays = {
         "input_ids": prompt.ids[None],
         "attention_mask": np.ones((1, length), np.int64),
         "position_ids": np.concatenate([np.arange(length)[None], prompt.positions])[:, None],
-        "video_grid_thw": prompt.grids,
     }
-    inputs = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+    return {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+
+
+def prompt_inputs(prompt: Prompt, device: torch.device, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    """Return what the model's `forward` takes for one prompt (1, L), with positions, so that it computes none itself.
+
+    Pixels go to the device as bytes and are made numbers there, as `Prompt.pixels` does it.
+    """
     mean, deviation = (
         torch.tensor(values, dtype=torch.float32, device=device)[:, None] * 255
         for values in (prompt.mean, prompt.deviation)
     )
     patches = torch.from_numpy(prompt.patches).to(device)
     channels = patches.view(len(patches), 3, -1).to(torch.float32).sub_(mean).div_(deviation)
-    return {**inputs, "pixel_values_videos": channels.view(patches.shape).to(dtype)}
+    return {
+        **text_inputs(prompt, device),
+        "video_grid_thw": torch.from_numpy(prompt.grids).to(device),
+        "pixel_values_videos": channels.view(patches.shape).to(dtype),
+    }
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from videossr.engine.checkpoint import prompt_inputs
+from videossr.engine.checkpoint import prompt_inputs, text_inputs
 from videossr.engine.model import VisionLanguageModel
 from videossr.engine.shared_prefix import SHARED, SharedPrefix, continue_prefix, read_prefix
 from videossr.prompt.base import Prompt
@@ -62,12 +62,3 @@ def common_length(first: Prompt, second: Prompt) -> int:
     same_grids = np.array_equal(first.grids, second.grids)
     same_places = np.array_equal(first.positions[:, :shared], second.positions[:, :shared])
     return shared if same_grids and same_places and np.array_equal(first.patches, second.patches) else 0
-
-
-def text_inputs(prompt: Prompt, device: torch.device) -> dict[str, torch.Tensor]:
-    """Return what `continue_prefix` takes of a prompt: its tokens and their positions, without pixels."""
-    places = np.concatenate([np.arange(len(prompt.ids))[None], prompt.positions])[:, None]
-    return {
-        "input_ids": torch.from_numpy(prompt.ids[None]).to(device),
-        "position_ids": torch.from_numpy(places).to(device),
-    }

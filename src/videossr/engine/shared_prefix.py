@@ -115,9 +115,7 @@ def read_prefix(model: VisionLanguageModel, inputs: Mapping[str, torch.Tensor], 
     repeated = {name: _repeat(name, tensor, rows) for name, tensor in inputs.items()}
     cache = transformers.DynamicCache()
     out = model(**repeated, **cache_arguments(model, cache), logits_to_keep=1)
-    keys, values = zip(*((layer.keys, layer.values) for layer in cache.layers), strict=True)
-    length = inputs["input_ids"].shape[1]
-    return SharedPrefix(out.logits[:, -1], keys, values, length, _delta(inputs))
+    return _kept(out.logits, cache, inputs)
 
 
 def continue_prefix(
@@ -127,7 +125,8 @@ def continue_prefix(
 
     Args:
         model: the one that has read the other prompt.
-        inputs: `input_ids` (1, P) and `position_ids` (4, 1, P) of the whole prompt.
+        inputs: those of the whole prompt without pixels, `videossr.engine.checkpoint.text_inputs`: `input_ids` (1, P),
+            `attention_mask` (1, P), `position_ids` (4, 1, P).
         known: what the model kept of the other prompt; it is not changed.
         shared: tokens that both begin with, fewer than P.
     """
@@ -137,13 +136,18 @@ def continue_prefix(
     ids = inputs["input_ids"]
     out = model(
         input_ids=ids[:, shared:],
-        attention_mask=torch.ones_like(ids),
+        attention_mask=inputs["attention_mask"],
         position_ids=inputs["position_ids"][..., shared:],
         **cache_arguments(model, cache),
         logits_to_keep=1,
     )
+    return _kept(out.logits, cache, inputs)
+
+
+def _kept(logits: torch.Tensor, cache: Cache, inputs: Mapping[str, torch.Tensor]) -> SharedPrefix:
+    """Return what a model keeps of a prompt that it has read into a cache of transformers."""
     keys, values = zip(*((layer.keys, layer.values) for layer in cache.layers), strict=True)
-    return SharedPrefix(out.logits[:, -1], keys, values, ids.shape[1], _delta(inputs))
+    return SharedPrefix(logits[:, -1], keys, values, inputs["input_ids"].shape[1], _delta(inputs))
 
 
 def answer_scores(

@@ -1,13 +1,15 @@
-"""What every exported folder has: rows of questions, one video file a clip, and copies of the modules that score."""
+"""Write the parts that exported folders share: rows, one video file a clip, and copies of the modules that score."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import av
+import pyarrow as pa
+import pyarrow.parquet as pq
 from typing_extensions import TypedDict
 
 from videossr.errors import ConfigError, DataError
@@ -123,6 +125,22 @@ def write_clips(
 def copy_module(source: str, path: Path) -> None:
     """Put a copy of a module of this package, such as `rewards.py`, into a folder."""
     write_unless_same(path, files("videossr").joinpath(source).read_bytes())
+
+
+def write_table(
+    path: Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema | None = None, row_group: int | None = None
+) -> None:
+    """Write rows as a Parquet file, unless it holds the same.
+
+    Args:
+        path: of the file.
+        rows: of the table.
+        schema: its columns; by default those that the rows show.
+        row_group: rows that are stored together; by default pyarrow's.
+    """
+    table = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(rows, schema), table, row_group_size=row_group)
+    write_unless_same(path, table.getvalue().to_pybytes())
 
 
 def write_unless_same(path: Path, data: bytes) -> None:

@@ -20,21 +20,19 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
-from jinja2 import Environment, StrictUndefined
 from typing_extensions import TypedDict
 
-from videossr.builder.card import card_header
+from videossr.builder.card import card_header, render_card
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.dataset.manifest import is_benchmark
 from videossr.export.clips import PLAYABLE
 from videossr.export.contact_sheet import choose_frames, draw_sheet
-from videossr.export.folder import Progress, write_clips, write_unless_same
+from videossr.export.folder import Progress, write_clips, write_table, write_unless_same
 from videossr.question import Question
 from videossr.question_set import QuestionSet
 from videossr.storage.output_dir import OutputDir
 from videossr.storage.parsing import read_limited
-from videossr.untrusted import markdown_cell, markdown_code, one_line
+from videossr.untrusted import one_line
 
 VERB = "export hf"
 CARD, GALLERY, RECIPE, METADATA = "README.md", "gallery.jpg", "recipe", "metadata.parquet"
@@ -114,9 +112,7 @@ def export_hf(questions: QuestionSet, out: Path, name: str, progress: Progress =
         rows = hub_rows(questions)
         folder = out / split_of(questions)
         write_clips(folder, questions, [row["file_names"] for row in rows], progress, PLAYABLE)
-        table = pa.BufferOutputStream()
-        pq.write_table(pa.Table.from_pylist(rows, METADATA_SCHEMA), table, row_group_size=_ROW_GROUP)
-        write_unless_same(folder / METADATA, table.getvalue().to_pybytes())
+        write_table(folder / METADATA, rows, METADATA_SCHEMA, _ROW_GROUP)
         pictured = _pictured(rows)
         if not (out / GALLERY).is_file():
             chosen = [choose_frames(questions.clips(index), questions.truth(index)) for index in pictured]
@@ -187,8 +183,6 @@ def _pictured(rows: Sequence[HubRow]) -> list[int]:
 
 def _card(questions: QuestionSet, name: str, rows: Sequence[HubRow], pictured: Sequence[int]) -> str:
     """Write the card in Markdown."""
-    environment = Environment(autoescape=False, keep_trailing_newline=True, undefined=StrictUndefined)
-    environment.filters |= {"code": markdown_code, "text": markdown_cell}
     sizes = [size for most, size in _SIZES.items() if len(rows) < most]
     facts: dict[str, Any] = {
         "header": card_header(name, size_categories=[sizes[0] if sizes else "n>1M"]),
@@ -203,7 +197,7 @@ def _card(questions: QuestionSet, name: str, rows: Sequence[HubRow], pictured: S
         "hash": one_line(questions.hash),
     }
     source = files("videossr").joinpath("export", "hf_card.md.jinja").read_text("utf-8")
-    return environment.from_string(source).render(facts)
+    return render_card(source, facts)
 
 
 def _shown(question: Question, category: str) -> Shown:

@@ -14,8 +14,6 @@ import re
 import shlex
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import yaml
 
 from videossr.errors import ConfigError
@@ -26,6 +24,7 @@ from videossr.export.folder import (
     copy_module,
     question_rows,
     write_clips,
+    write_table,
     write_unless_same,
 )
 from videossr.export.lmms_eval_task import metric_name
@@ -69,9 +68,7 @@ def export_lmms_eval(questions: QuestionSet, out: Path, name: str, progress: Pro
     with output.open({"name": name, "hash": questions.hash}, reopen=complete):
         rows = question_rows(questions, asked)
         write_clips(out, questions, [row["videos"] for row in rows], progress)
-        table = pa.BufferOutputStream()
-        pq.write_table(pa.Table.from_pylist(rows), table)
-        write_unless_same(out / "test.parquet", table.getvalue().to_pybytes())
+        write_table(out / "test.parquet", rows)
         for source, copy in MODULES.items():
             copy_module(source, out / copy)
         text = _yaml(name, out.resolve() / "test.parquet", categories, questions.hash)

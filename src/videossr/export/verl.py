@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.errors import ConfigError
-from videossr.export.folder import write_unless_same
+from videossr.export.folder import write_table, write_unless_same
 from videossr.prompt.qwen3_vl import markers
 from videossr.question import VIDEO, Question
 from videossr.storage.output_dir import OutputDir
@@ -45,6 +44,9 @@ MICRO_BATCH = 4
 
 SIDE = 32
 """Pixels of a token's side in Qwen3-VL."""
+
+HASH = "Dataset: "
+"""Stands before the hash of the dataset in the script."""
 
 OTHER_MEDIA = ("<image>", "<audio>")
 """What verl takes for a placeholder in any text."""
@@ -123,9 +125,7 @@ def export_verl(
             _row(question, index, category, str(dataset.path), place)
             for index, (question, category) in enumerate(zip(asked, dataset["category"], strict=True))
         ]
-        table = pa.BufferOutputStream()
-        pq.write_table(pa.Table.from_pylist(rows, ROWS), table)
-        write_unless_same(out / "train.parquet", table.getvalue().to_pybytes())
+        write_table(out / "train.parquet", rows, ROWS)
         loop = f"- name: {AGENT}\n  _target_: videossr.verl.agent_loop.SampleAgentLoop\n"
         write_unless_same(out / "agent_loop.yaml", loop.encode())
         write_unless_same(out / "requirements.txt", _requirements().encode())
@@ -313,9 +313,6 @@ def _word(name: str, value: object) -> str:
     if text.startswith("$"):
         return f"\"{name}='{text}'\""
     return shlex.quote(f"{name}={text}")
-
-
-HASH = "Dataset: "
 
 
 def _exported_hash(script: Path) -> str | None:

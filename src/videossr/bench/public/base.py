@@ -1,4 +1,4 @@
-"""What a public benchmark is: facts, rows that become questions, and rules by which answers become figures.
+"""The interface of public benchmarks: facts, rows that become questions, rules by which answers become figures.
 
 `videossr.bench.public.general.mvbench` is one. Each is declared in the entry-point group ``videossr.benchmarks``, where
 packages add their own.
@@ -6,6 +6,7 @@ packages add their own.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
@@ -14,7 +15,7 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as checked
 
 from videossr.bench.public.annotations import Data, Record, RowError
-from videossr.bench.public.figures import Figure, Marked, mean_figure
+from videossr.bench.public.figures import Figure, FigureKey, Marked, by_category, mean_figure, mean_figures
 from videossr.registry import Registry
 
 S = TypeVar("S")
@@ -131,7 +132,7 @@ class NoSettings:
     """There is nothing to set."""
 
 
-class Benchmark(Generic[S]):
+class Benchmark(ABC, Generic[S]):
     """A public benchmark. A subclass reads records into rows; the rest has defaults.
 
     `Settings` is a frozen pydantic dataclass, S, of what decides which questions are asked; its defaults are those that
@@ -152,6 +153,7 @@ class Benchmark(Generic[S]):
     gone: ClassVar[Mapping[str, str]] = {}
     fields: ClassVar[frozenset[str]] = frozenset()
 
+    @abstractmethod
     def records(self, data: Data, settings: S) -> Iterator[Record]:
         """Yield the records of the annotation files, in their order.
 
@@ -159,15 +161,14 @@ class Benchmark(Generic[S]):
             NotFoundError: a file is missing.
             DataError: a file is damaged.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def row(self, record: Record, settings: S) -> Row | None:
         """Read one record; None where the settings leave it out.
 
         Raises:
             RowError: it cannot be used.
         """
-        raise NotImplementedError
 
     def categories(self, settings: S) -> Sequence[str]:
         """Return the categories that must all be there; none where they are not known."""
@@ -184,10 +185,17 @@ class Benchmark(Generic[S]):
 
     def breakdown(self, marked: Sequence[Marked], name: str = "accuracy") -> Iterator[Figure]:
         """Sum the answers up by category, where there are several."""
-        categories = list(dict.fromkeys(mark.category for mark in marked))
+        categories = by_category(marked)
         if len(categories) > 1:
-            for category in categories:
-                yield mean_figure(name, [mark for mark in marked if mark.category == category], category)
+            yield from mean_figures(name, categories)
+
+    def remarks(self, runs: Sequence[tuple[Mapping[str, Any], Mapping[FigureKey, float]]]) -> Iterator[str]:
+        """Yield what several runs tell together, a sentence each; nothing by default.
+
+        Args:
+            runs: the settings of each, and its figures by name and scope.
+        """
+        return iter(())
 
     def load(self, data: Data, settings: S) -> Iterator[Row | BadRow]:
         """Yield a row for each record that is asked, or what is wrong with it."""

@@ -9,7 +9,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path, PurePosixPath
 from typing import Literal, TypeAlias
 
@@ -17,13 +16,12 @@ from videossr.answers.option import option_texts
 from videossr.answers.windows import read_windows
 from videossr.bench.public.annotations import Data
 from videossr.bench.public.base import BadRow, Footage, Row
+from videossr.bench.public.frames import timeline
 from videossr.bench.public.questions import PublicQuestions
 from videossr.errors import NotFoundError
 from videossr.rewards import scorer
 from videossr.runners.threads import CORES
 from videossr.storage.paths import AnyPath
-from videossr.video.decoding import timeline_of
-from videossr.video.image_folder import image_folder
 from videossr.video.plan import RejectedError
 
 Verdict: TypeAlias = Literal["ok", "note", "fault"]
@@ -204,10 +202,7 @@ def _open(questions: PublicQuestions, part: Footage) -> _Opened:
     except (ValueError, OSError) as error:
         return _Opened(error=str(error))
     try:
-        if part.fps is None:
-            return _Opened(float(timeline_of(place).seconds))
-        images = image_folder(str(place), place, Fraction(str(part.fps)))
-        return _Opened(float(images.count / images.fps))
+        return _Opened(float(timeline(place, part).seconds))
     except (RejectedError, OSError) as error:
         return _Opened(error=f"{place}: {error}")
 

@@ -8,22 +8,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TypeAlias
 
-import numpy as np
-
+from videossr.bench.comparison import ALPHA, chance_of
 from videossr.bench.public.base import Benchmark, Rule
-from videossr.bench.public.figures import Figure
-from videossr.bench.public.scoring import figures_of, mark, open_benchmark, resampled, rules_of
-from videossr.bench.records import UNREAD, Run
+from videossr.bench.public.figures import Figure, FigureKey
+from videossr.bench.public.scoring import (
+    counted_predictions,
+    figures_of,
+    mark,
+    open_benchmark,
+    resampled,
+    rule_of,
+    rules_of,
+)
+from videossr.bench.records import Run
 from videossr.bench.scoring import PROVING, Estimate, Resampler, estimate
 from videossr.errors import ConfigError, DataError
-from videossr.registry import suggest
-
-ALPHA = 0.05
-
-FigureKey: TypeAlias = tuple[str, str]
-"""Name and scope of a figure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +76,11 @@ def compare_public(first: Run, second: Run, rule: str = "ours") -> PublicCompari
         ConfigError: they are of different benchmarks, or the benchmark has no such rule.
         DataError: they were not asked the same questions, or one of them answered nothing.
     """
-    benchmark = open_benchmark(first)
-    names = [run.config.benchmark.name if run.config.benchmark else "other questions" for run in (first, second)]
-    if names[0] != names[1]:
-        raise ConfigError(f"{first.path} is a run of {names[0]}, and {second.path} of {names[1]}")
-    rules = rules_of(benchmark)
-    if rule not in rules:
-        raise ConfigError(f"--rule {rule}: {names[0]} has no such rule{suggest(rule, rules)}")
+    name, benchmark = open_benchmark(first)
+    other = second.config.benchmark.name if second.config.benchmark else "other questions"
+    if name != other:
+        raise ConfigError(f"{first.path} is a run of {name}, and {second.path} of {other}")
+    rule_of(name, benchmark, rule)
     if not asked_alike(first, second):
         raise DataError(
             f"{first.path} and {second.path} were not asked the same questions: one of them is unfinished, was "
@@ -91,22 +89,31 @@ def compare_public(first: Run, second: Run, rule: str = "ours") -> PublicCompari
     for run in (first, second):
         if not any(prediction.texts for prediction in run.predictions):
             raise DataError(f"{run.path}: no question was answered, so there is nothing to compare")
-    changes = figure_changes(first, second, benchmark, rule)
-    videos = Resampler([p for p in second.predictions if p.category != UNREAD]).videos
+    resampler = Resampler(counted_predictions(second))
+    changes = figure_changes(first, second, benchmark, rule, resampler)
     same = first.config.hash == second.config.hash
-    return PublicComparison(str(first.path), str(second.path), names[0], rule, tuple(changes), same, videos)
+    return PublicComparison(str(first.path), str(second.path), name, rule, tuple(changes), same, resampler.videos)
 
 
 def asked_alike(first: Run, second: Run) -> bool:
     """Tell whether two runs were asked the same questions with the same gold answers."""
-    asked = [{p.index: (p.id, p.answer) for p in run.predictions if p.category != UNREAD} for run in (first, second)]
+    asked = [{p.index: (p.id, p.answer) for p in counted_predictions(run)} for run in (first, second)]
     return asked[0] == asked[1] and bool(asked[0])
 
 
-def figure_changes(first: Run, second: Run, benchmark: Benchmark[object], rule: str) -> list[FigureChange]:
-    """Compute by how much each figure of the second run is larger. Both were asked the same questions."""
+def figure_changes(
+    first: Run, second: Run, benchmark: Benchmark[object], rule: str, resampler: Resampler
+) -> list[FigureChange]:
+    """Compute by how much each figure of the second run is larger. Both were asked the same questions.
+
+    Args:
+        first: what is compared against.
+        second: what is compared.
+        benchmark: that both asked.
+        rule: by which both are scored.
+        resampler: of the counted predictions of the second run.
+    """
     how = rules_of(benchmark)[rule]
-    resampler = Resampler([prediction for prediction in second.predictions if prediction.category != UNREAD])
     before, after = (_figures(run, benchmark, rule, how) for run in (first, second))
     found = []
     for key in after:
@@ -131,17 +138,15 @@ def figure_changes(first: Run, second: Run, benchmark: Benchmark[object], rule: 
 
 
 def _chance(figure: Figure, differences: Sequence[Mapping[int, float]], resampler: Resampler) -> float:
-    """Estimate how often noise alone makes so large a change: how often it is reached when signs are drawn anew."""
+    """Estimate how often noise alone makes so large a change, by drawing its sign anew for each video."""
     weighted = [
         {index: value * figure.weights.get(index, 1.0) for index, value in part.items()} for part in differences
     ]
-    flipped = resampler.flips(*weighted).mean(axis=1)
-    reached = np.abs(flipped) >= abs(fmean(fmean(part.values()) for part in weighted)) - 1e-12
-    return float((1 + reached.sum()) / (1 + len(flipped)))
+    return chance_of(fmean(fmean(part.values()) for part in weighted), resampler.flips(*weighted).mean(axis=1))
 
 
 def _figures(run: Run, benchmark: Benchmark[object], rule: str, how: Rule) -> dict[FigureKey, Figure]:
-    marked = [mark(prediction, how) for prediction in run.predictions if prediction.category != UNREAD]
+    marked = [mark(prediction, how) for prediction in counted_predictions(run)]
     return {(figure.name, figure.scope): figure for figure in figures_of(run, benchmark, marked, rule)}
 
 

@@ -1,4 +1,4 @@
-"""Why the score of a run cannot be compared with the printed one: what was asked, shown or counted otherwise.
+"""Tell in what a run departs from the paper: what was asked, shown or counted otherwise, so that scores differ.
 
 Shown by `videossr report RUN --layout paper`.
 """

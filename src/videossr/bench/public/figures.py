@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import mul
+from typing import TypeAlias
+
+FigureKey: TypeAlias = tuple[str, str]
+"""Name and scope of a figure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,12 @@ def macro_figure(
     )
 
 
+def mean_figures(name: str, groups: Mapping[str, Sequence[Marked]], prefix: str = "") -> Iterator[Figure]:
+    """Average the answers of each group; the scope is `prefix` and what the group is called."""
+    for scope, marks in groups.items():
+        yield mean_figure(name, marks, prefix + scope)
+
+
 def weighted_figure(
     name: str,
     marked: Sequence[Marked],
@@ -161,9 +171,5 @@ def number_group(mark: Marked, name: str) -> float:
 
 def by_group(marked: Iterable[Marked], name: str) -> dict[str, list[Marked]]:
     """Sort scored answers by one of their groups, see `Row.groups`; those without it are left out."""
-    found: dict[str, list[Marked]] = {}
-    for mark in marked:
-        value = mark.groups.get(name)
-        if value is not None:
-            found.setdefault(str(value), []).append(mark)
-    return found
+    having = (mark for mark in marked if mark.groups.get(name) is not None)
+    return sort_by(having, lambda mark: str(mark.groups[name]))

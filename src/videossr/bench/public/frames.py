@@ -38,7 +38,7 @@ from videossr.storage.paths import AnyPath, atomic_write, size_and_stamp
 from videossr.video.container import StreamFacts
 from videossr.video.conversion import FrameConverter
 from videossr.video.decoding import pick, timeline_of
-from videossr.video.image_folder import image_folder, image_timeline, pick_images
+from videossr.video.image_folder import ImageFolder, image_folder, image_timeline, pick_images
 from videossr.video.plan import MOST_FRAMES, FrameChoice, RejectedError, Timeline
 from videossr.video.window import Window
 
@@ -123,7 +123,7 @@ class FrameCache:
                 clock = Clock(tuple(kept["times_ms"]), kept["end_ms"])
             else:
                 with _named(place):
-                    clock = _window(footage, (budget,)).choice(_timeline(place, footage), budget).clock
+                    clock = _window(footage, (budget,)).choice(timeline(place, footage), budget).clock
             self._clocks[path, budget] = clock
         return clock
 
@@ -169,7 +169,7 @@ class FrameCache:
             size, stamp = size_and_stamp(place)
         else:
             with _named(place):
-                images = image_folder(str(place), place, Fraction(str(footage.fps)))
+                images = _images(place, footage.fps)
             size, stamp = images.size, images.stamp
         part = (place.name, size, stamp, *astuple(footage)[1:], FPS, PIXELS, LEAST_PIXELS, QUALITY, _FORMAT)
         name = hashlib.sha256(json.dumps(part).encode()).hexdigest()
@@ -192,7 +192,7 @@ class FrameCache:
             if footage.fps is None:
                 _, timeline, union, _ = pick(place, window, use, begin)
             else:
-                images = image_folder(str(place), place, Fraction(str(footage.fps)))
+                images = _images(place, footage.fps)
                 _, timeline, union, _ = pick_images(images, window, use, begin)
             choices = {number: window.choice(timeline, number) for number in budgets}
         # A decode may contradict the times that the container declares; it counts for the next question.
@@ -263,12 +263,21 @@ def _window(footage: Footage, budgets: tuple[int, ...]) -> Window:
     return Window(budgets, FPS, footage.start, footage.end, footage.last)
 
 
-def _timeline(place: AnyPath, footage: Footage) -> Timeline:
-    """Return the times of all frames of a video, or of a folder of images."""
+def timeline(place: AnyPath, footage: Footage) -> Timeline:
+    """Return the times of all frames of a video, or of a folder of images.
+
+    Raises:
+        RejectedError: it cannot be used.
+        OSError: it cannot be read.
+    """
     if footage.fps is None:
         return timeline_of(place)
-    fps = Fraction(str(footage.fps))
-    return image_timeline(image_folder(str(place), place, fps).count, fps)
+    images = _images(place, footage.fps)
+    return image_timeline(images.count, images.fps)
+
+
+def _images(place: AnyPath, fps: float) -> ImageFolder:
+    return image_folder(str(place), place, Fraction(str(fps)))
 
 
 @contextmanager

@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from videossr.answers.option import LETTERS, labelled, one_line, option_answer, options_in
+from videossr.answers.option import LETTERS, MARK, labelled, option_answer, options_in, single_line
 from videossr.bench.public.annotations import Record
 
-_MARKED = r"[(\[]?([A-Z])[)\].:](?![A-Z][.)])"
+_MARKED = rf"{MARK}(?![A-Z][.)])"
 """A label; `A.M.` and the like are none."""
 
 _LABEL = re.compile(rf"\s*{_MARKED}\s*(.*)", re.DOTALL)
@@ -55,7 +55,7 @@ def lettered(options: Sequence[str]) -> tuple[str, ...]:
     parts = [split_label(option) for option in options]
     if all(label == letter for (label, _), letter in zip(parts, LETTERS, strict=False)):
         options = [text for _, text in parts]
-    return tuple(map(one_line, labelled(options)))
+    return tuple(map(single_line, labelled(options)))
 
 
 def options_of(record: Record, options: Sequence[str]) -> tuple[str, ...]:

@@ -5,17 +5,16 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from videossr.bench.public.base import BENCHMARKS
-from videossr.bench.records import CONFIG, RunConfig
+from videossr.bench.records import CONFIG, RunConfig, config_folders
 from videossr.config import parse
 from videossr.errors import ConfigError, DataError
 from videossr.storage.parsing import load_toml
-from videossr.storage.paths import AnyPath, is_local, to_path
+from videossr.storage.paths import AnyPath, to_path
 from videossr.untrusted import plain_text
 
 
@@ -61,7 +60,7 @@ def _model(folder: str, name: str, place: AnyPath) -> ModelRuns:
     specs: dict[str, None] = {}
     notes: list[str] = []
     known = BENCHMARKS.names()
-    for path in _folders(place):
+    for path in config_folders(place):
         config = _config(path)
         if config is None or config.benchmark is None:
             continue
@@ -85,19 +84,6 @@ def _model(folder: str, name: str, place: AnyPath) -> ModelRuns:
     if len(specs) > 1:
         notes.append(f"{name} holds runs of {len(specs)} models: {', '.join(specs)}")
     return ModelRuns(name, runs, "; ".join(notes))
-
-
-def _folders(place: AnyPath) -> list[AnyPath]:
-    """List the folders that have a configuration: this one, or all below it, by name."""
-    if not is_local(place) or (place / CONFIG).exists() or not place.is_dir():
-        return [place]
-    found: list[AnyPath] = []
-    for inner, folders, names in os.walk(place):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        if CONFIG in names:
-            folders.clear()
-            found.append(to_path(inner))
-    return found
 
 
 def _config(path: AnyPath) -> RunConfig | None:

@@ -1,7 +1,6 @@
-"""What the modules of several benchmarks share to score answers: readers of official scripts, and sorted answers.
+"""Readers that the scoring scripts of several benchmarks share, for `videossr bench score --rule official`.
 
-The readers, for `videossr bench score --rule official`, are written from what the scripts do, not from their code. Gold
-answers are those of `videossr.answers.option`.
+They are written from what the scripts do, not from their code. Gold answers are those of `videossr.answers.option`.
 """
 
 from __future__ import annotations

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from videossr.bench.public.base import BENCHMARKS, Benchmark
-from videossr.bench.public.comparison import FigureChange, FigureKey, asked_alike, figure_changes
+from videossr.bench.public.comparison import FigureChange, asked_alike, figure_changes
 from videossr.bench.public.departures import departures
+from videossr.bench.public.figures import FigureKey
 from videossr.bench.public.model_runs import ModelRuns
 from videossr.bench.public.published import FRAMES, Column, PublishedRow, published
-from videossr.bench.public.scoring import PublicFigure, rules_of, score_public
+from videossr.bench.public.scoring import PublicFigure, counted_predictions, rules_of, score_public
 from videossr.bench.records import read_run
-from videossr.bench.scoring import Estimate
+from videossr.bench.scoring import Estimate, Resampler
 from videossr.errors import ConfigError
 from videossr.registry import suggest
 
@@ -234,7 +235,8 @@ def _measure(
         run = first if first and model is base else read_run(model.runs[key])
         scores = score_public(run, rule).figures if run.predictions else ()
         pairs = first is not None and scores and model is not base and asked_alike(first, run)
-        changes = figure_changes(first, run, benchmark, rule) if first and pairs else []
+        resampler = Resampler(counted_predictions(run)) if pairs else None
+        changes = figure_changes(first, run, benchmark, rule, resampler) if first and resampler else []
         gains = {(change.name, change.scope): change for change in changes}
         yield model.name, _Measured(scores, gains, tuple(departures(run, benchmark, rule)))
 
@@ -242,7 +244,7 @@ def _measure(
 def _tables(results: _Results, names: Sequence[str]) -> Iterator[Table]:
     """Arrange the figures of the paper's columns, and those that it prints."""
     paper = published()
-    columns = [Metric(c.benchmark, c.domain, c.heading, _figure_of(c)) for c in paper.columns]
+    columns = [Metric(c.benchmark, c.domain, c.heading, c.figure) for c in paper.columns]
     for name, title, domains in (
         ("general", "General and long video", ("general", "long")),
         ("grounding", "Grounding (mIoU) and reasoning", ("grounding", "reasoning")),
@@ -258,13 +260,6 @@ def _tables(results: _Results, names: Sequence[str]) -> Iterator[Table]:
     ]
     yield _table("recall", "Recall of the grounding sets", recall, paper.recall, results, names)
     yield _table("ablation", "Ablations", ABLATION, paper.ablation, results, names)
-
-
-def _figure_of(column: Column) -> str:
-    """Return the figure that the paper prints, where it may be another than the headline of the benchmark."""
-    if column.domain == "grounding":
-        return "mIoU"
-    return "text" if column.benchmark == "vinoground" else ""  # a part of it may have no whole pair
 
 
 def _further(results: _Results, names: Sequence[str], benchmarks: Sequence[str]) -> Iterator[Table]:

@@ -1,4 +1,4 @@
-"""What the paper prints about public benchmarks, from `published.toml`: columns, scores, and what it leaves open.
+"""Read what the paper prints about public benchmarks from `published.toml`: columns, scores, and open points.
 
 Exercised by `videossr report RUN --layout paper`.
 """
@@ -27,6 +27,7 @@ class Column:
         title: its name as people write it.
         domain: the group of columns that it is in.
         open: what decides a score, and the paper does not say.
+        figure: that the paper prints, where the headline of a part of the benchmark may be another; else empty.
     """
 
     heading: str
@@ -34,6 +35,7 @@ class Column:
     title: str
     domain: Domain
     open: tuple[str, ...] = ()
+    figure: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -97,6 +98,12 @@ class PublicQuestions:
         return BenchmarkConfig(
             name=self.name, frames=self.frames, settings=plain(self.settings), templates=self.texts.hash
         )
+
+    def at(self, frames: int) -> PublicQuestions:
+        """Return the same questions with another number of frames, one of the cache's budgets. Nothing is read anew."""
+        other = copy(self)
+        other.frames = frames
+        return other
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -81,17 +81,12 @@ def score_public(run: Run, rule: str = "ours") -> PublicScores:
         ConfigError: the run is of no public benchmark, or the benchmark has no such rule.
         DataError: the run has no predictions yet.
     """
-    if run.config.benchmark is None:
-        raise ConfigError(f"{run.path} is the run of no public benchmark, so it is scored without --rule")
-    name = run.config.benchmark.name
-    benchmark = open_benchmark(run)
-    rules = rules_of(benchmark)
-    if rule not in rules:
-        raise ConfigError(f"--rule {rule}: {name} has no such rule{suggest(rule, rules)}")
+    name, benchmark = open_benchmark(run)
+    how = rule_of(name, benchmark, rule)
     if not run.predictions:
         raise DataError(f"{run.path} has no predictions yet: go on with its `videossr bench run`")
-    counted = [prediction for prediction in run.predictions if prediction.category != UNREAD]
-    marked = [mark(prediction, rules[rule]) for prediction in counted]
+    counted = counted_predictions(run)
+    marked = [mark(prediction, how) for prediction in counted]
     answered = any(prediction.texts for prediction in counted)
     resampler = Resampler(counted or run.predictions)
     figures = figures_of(run, benchmark, marked, rule) if answered else []
@@ -99,7 +94,7 @@ def score_public(run: Run, rule: str = "ours") -> PublicScores:
         run=run.name,
         benchmark=name,
         rule=rule,
-        figures=tuple(_estimated(figure, resampler, rules[rule]) for figure in figures if figure.units),
+        figures=tuple(_estimated(figure, resampler, how) for figure in figures if figure.units),
         unread=sum(not mark.read and bool(mark.text) for mark in marked),
         guess=_uniform_guess(counted),
         outcomes=outcomes(run),
@@ -108,19 +103,33 @@ def score_public(run: Run, rule: str = "ours") -> PublicScores:
     )
 
 
-def open_benchmark(run: Run) -> Benchmark[object]:
-    """Return the benchmark that a run asked.
+def open_benchmark(run: Run) -> tuple[str, Benchmark[object]]:
+    """Return the name of the benchmark that a run asked, and the benchmark.
 
     Raises:
         ConfigError: it is none, or no installed package declares it; the message names the run.
     """
     if run.config.benchmark is None:
         raise ConfigError(f"{run.path} is the run of no public benchmark")
+    name = run.config.benchmark.name
     try:
-        kind: type[Benchmark[object]] = BENCHMARKS.get(run.config.benchmark.name)
-        return kind()
+        kind: type[Benchmark[object]] = BENCHMARKS.get(name)
     except ConfigError as error:
         raise ConfigError(f"{run.path}: {error}") from error
+    return name, kind()
+
+
+def rule_of(name: str, benchmark: Benchmark[object], rule: str) -> Rule:
+    """Return a rule of a benchmark. Raises ConfigError where it has no such rule."""
+    rules = rules_of(benchmark)
+    if rule not in rules:
+        raise ConfigError(f"--rule {rule}: {name} has no such rule{suggest(rule, rules)}")
+    return rules[rule]
+
+
+def counted_predictions(run: Run) -> list[Prediction]:
+    """Return the predictions that figures count: all but those of rows that cannot be read at all."""
+    return [prediction for prediction in run.predictions if prediction.category != UNREAD]
 
 
 def figures_of(run: Run, benchmark: Benchmark[object], marked: Sequence[Marked], rule: str) -> list[Figure]:

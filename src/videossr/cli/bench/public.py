@@ -110,12 +110,12 @@ class PublicRun:
     seed: int
     stop_after: int
 
-    def open(self, name: str, frames: int) -> PublicQuestions:
-        """Open the questions of a benchmark."""
+    def open(self, name: str) -> PublicQuestions:
+        """Open the questions of a benchmark, at the first number of frames."""
         return PublicQuestions(
             name,
             folder_of(self.data, name, self.names),
-            frames=frames,
+            frames=self.frames[0],
             cache=FrameCache(self.cache, self.frames),
             settings=self.settings.get(name),
             templates=self.templates,
@@ -134,19 +134,19 @@ def run_public(wanted: PublicRun, spec: ModelSpec) -> int:
     Raises:
         NothingAnsweredError: in no run was any question answered, or in some; their names are in the message.
     """
-    for name in wanted.names:
-        wanted.open(name, wanted.frames[0])
+    opened = [wanted.open(name) for name in wanted.names]
     model = SharedModel.of(spec)
     failed = 0
     unanswered: list[str] = []
-    for name in wanted.names:
+    for name, questions in zip(wanted.names, opened, strict=True):
         for frames in wanted.frames:
-            questions = wanted.open(name, frames)
             tokens = wanted.max_tokens or questions.benchmark.facts.tokens
             folder = to_path(wanted.out) / name / str(frames)
             label = f"{name}, {frames} frames"
             try:
-                done = _run(questions, model, folder, Decoding(max_tokens=tokens, seed=wanted.seed), wanted, label)
+                done = _run(
+                    questions.at(frames), model, folder, Decoding(max_tokens=tokens, seed=wanted.seed), wanted, label
+                )
             except NothingAnsweredError as error:
                 console.print(f"{label}: {error}", soft_wrap=True)
                 unanswered.append(label)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from videossr.bench.public.reasoning.videommmu import gain
+from videossr.bench.public.base import BENCHMARKS
+from videossr.bench.public.figures import FigureKey
 from videossr.bench.public.scoring import PublicScores, open_benchmark, rules_of, score_public
 from videossr.bench.records import Run, read_run
 from videossr.bench.scoring import Denominator, score
@@ -81,7 +83,7 @@ def command(
 
 def _score_public(runs: Sequence[Run], rule: str, *, as_json: bool) -> None:
     """Print the scores of runs of public benchmarks. Exit status 1 where one has no answer at all."""
-    having = [rule in rules_of(open_benchmark(run)) for run in runs]
+    having = [rule in rules_of(open_benchmark(run)[1]) for run in runs]
     if not any(having):
         having = [True] * len(runs)  # the first of them tells which rules there are
     boards = [score_public(run, rule if has else "ours") for run, has in zip(runs, having, strict=True)]
@@ -92,22 +94,18 @@ def _score_public(runs: Sequence[Run], rule: str, *, as_json: bool) -> None:
             print_public(board, safe(str(run.path)))
             print_failures(run)
             console.print()
-        _show_gain(runs, boards)
+        _show_remarks(runs, boards)
     if any(board.headline is None for board in boards):
         sys.exit(1)
 
 
-def _show_gain(runs: Sequence[Run], boards: Sequence[PublicScores]) -> None:
-    """Print what lectures add, where VideoMMMU's adaptation was asked without and with them, one after the other."""
-    accuracies: dict[str, float] = {}
+def _show_remarks(runs: Sequence[Run], boards: Sequence[PublicScores]) -> None:
+    """Print what the runs of each benchmark tell together."""
+    by_benchmark: dict[str, list[tuple[Mapping[str, Any], Mapping[FigureKey, float]]]] = defaultdict(list)
     for run, board in zip(runs, boards, strict=True):
-        if board.benchmark != "videommmu" or run.config.benchmark is None:
-            continue
-        video = str(run.config.benchmark.settings["video"])
-        scope = "Adaptation" if video == "lecture" else ""  # without lectures nothing else is asked
-        accuracies[video] = next((100 * figure.asked.value for figure in board.figures if figure.scope == scope), 0.0)
-    before, after = accuracies.get("question_only"), accuracies.get("lecture")
-    if before is not None and after is not None and before < 100:
-        console.print(
-            f"adaptation: {before:.1f}% without the lecture, {after:.1f}% with it: gain {gain(before, after):.1f}%"
-        )
+        settings = run.config.benchmark.settings if run.config.benchmark else {}
+        figures = {(figure.name, figure.scope): figure.asked.value for figure in board.figures}
+        by_benchmark[board.benchmark].append((settings, figures))
+    for name, found in by_benchmark.items():
+        for remark in BENCHMARKS.get(name)().remarks(found):
+            console.print(remark)

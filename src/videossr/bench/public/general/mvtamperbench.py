@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from videossr.bench.public.annotations import Record
 from videossr.bench.public.base import Facts, NoSettings, Row, Rule
-from videossr.bench.public.figures import Figure, Marked, by_category, by_group, macro_figure, mean_figure
+from videossr.bench.public.figures import Figure, Marked, by_category, by_group, macro_figure, mean_figure, mean_figures
 from videossr.bench.public.general.mvbench import ROOTS, MVBench, first_word
 
 ORIGINAL = "original"
@@ -72,5 +72,4 @@ class MVTamperBench(MVBench):
             yield mean_figure("recall", tampered, kind)
         if original:
             yield mean_figure("accuracy", original, ORIGINAL)
-        for task, marks in by_group(marked, "task").items():
-            yield mean_figure("accuracy", marks, f"task: {task}")
+        yield from mean_figures("accuracy", by_group(marked, "task"), "task: ")

@@ -12,10 +12,10 @@ from typing import ClassVar, Literal, TypeAlias
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as checked
 
-from videossr.answers.option import one_line, option_answer
+from videossr.answers.option import option_answer, single_line
 from videossr.bench.public.annotations import Data, Record
 from videossr.bench.public.base import Benchmark, Facts, Footage, Row, Rule
-from videossr.bench.public.figures import Figure, Marked, by_category, by_group, macro_figure, mean_figure
+from videossr.bench.public.figures import Figure, Marked, by_category, by_group, macro_figure, mean_figure, mean_figures
 
 Format: TypeAlias = Literal["multi-choice", "yes_no", "caption_matching"]
 
@@ -107,9 +107,9 @@ class TempCompass(Benchmark[TempCompassSettings]):
         """Read a question. Its options are its lines after the first; the answer is one of them, or yes or no."""
         format_ = record.context["format"]
         video, aspect = record.text("video_id"), record.text("dim")
-        question, answer = record.text("question"), one_line(record.text("answer"))
+        question, answer = record.text("question"), single_line(record.text("answer"))
         stem, *lines = question.splitlines()
-        options = ["yes", "no"] if format_ == "yes_no" else [one_line(line) for line in lines if line.strip()]
+        options = ["yes", "no"] if format_ == "yes_no" else [single_line(line) for line in lines if line.strip()]
         if answer not in options:
             raise record.fault(f"answer {answer!r:.80} is none of the options")
         matching = format_ == "caption_matching"
@@ -133,13 +133,10 @@ class TempCompass(Benchmark[TempCompassSettings]):
             yield macro_figure("accuracy", list(formats.values()))
         else:
             yield mean_figure("accuracy", marked)
+        yield from mean_figures("accuracy", formats)
+        yield from mean_figures("accuracy", by_group(marked, "aspect"))
         for format_, marks in formats.items():
-            yield mean_figure("accuracy", marks, format_)
-        for aspect, marks in by_group(marked, "aspect").items():
-            yield mean_figure("accuracy", marks, aspect)
-        for format_, marks in formats.items():
-            for aspect, part in by_group(marks, "aspect").items():
-                yield mean_figure("accuracy", part, f"{format_}, {aspect}")
+            yield from mean_figures("accuracy", by_group(marks, "aspect"), f"{format_}, ")
 
 
 def _flat(data: Data, name: str) -> Iterator[Record]:

@@ -9,7 +9,7 @@ from typing import ClassVar
 from videossr.answers.option import option_answer
 from videossr.bench.public.annotations import Data, Record
 from videossr.bench.public.base import Benchmark, Facts, Footage, NoSettings, Row, Rule
-from videossr.bench.public.figures import Figure, Marked, by_group, mean_figure
+from videossr.bench.public.figures import Figure, Marked, by_group, mean_figures
 from videossr.bench.public.lettered import options_of
 from videossr.bench.public.official import right_letter
 
@@ -85,5 +85,4 @@ class TOMATO(Benchmark[NoSettings]):
     def figures(self, marked: Sequence[Marked], rule: str) -> Iterator[Figure]:
         """Average the questions, those of each type of reasoning, and those of each kind of demonstration."""
         yield from super().figures(marked, rule)
-        for name, marks in by_group(marked, "demonstration").items():
-            yield mean_figure("accuracy", marks, f"demonstration: {name}")
+        yield from mean_figures("accuracy", by_group(marked, "demonstration"), "demonstration: ")

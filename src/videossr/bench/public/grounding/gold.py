@@ -1,4 +1,4 @@
-"""What the grounding benchmarks share: nested annotation files as one record a query, and gold windows."""
+"""Helpers of the grounding benchmarks: nested annotation files as one record a query, and gold windows."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass as checked
 from videossr.answers.windows import Window, merge_windows, score_moments, window_answer
 from videossr.bench.public.annotations import Data, Record
 from videossr.bench.public.base import Benchmark, Facts, Footage, Row, Rule
-from videossr.bench.public.figures import Figure, Marked, by_category, by_group, mean_figure
+from videossr.bench.public.figures import Figure, Marked, by_category, by_group, mean_figure, mean_figures
 from videossr.bench.public.lettered import gold_of, options_of
 from videossr.bench.public.official import right_letter
 from videossr.storage.parsing import parse_json
@@ -124,8 +124,7 @@ class CGBench(Benchmark[CGBenchSettings]):
         for field, scope in (("domain", "domain: "), ("", "")):
             groups = by_group(marked, field) if field else by_category(marked)
             if len(groups) > 1:
-                for value, marks in groups.items():
-                    yield mean_figure(name, marks, scope + value)
+                yield from mean_figures(name, groups, scope)
 
 
 def _clues(record: Record) -> str:

@@ -9,7 +9,7 @@ from typing import ClassVar
 from videossr.answers.option import option_answer
 from videossr.bench.public.annotations import Data, Record
 from videossr.bench.public.base import Benchmark, Facts, Footage, NoSettings, Row, Rule
-from videossr.bench.public.figures import Figure, Marked, mean_figure, number_group, sort_by
+from videossr.bench.public.figures import Figure, Marked, mean_figure, mean_figures, number_group, sort_by
 from videossr.bench.public.lettered import options_of
 from videossr.bench.public.official import capital_reader
 
@@ -89,8 +89,7 @@ class LongVideoBench(Benchmark[NoSettings]):
             sorted(marked, key=lambda mark: number_group(mark, "duration_group")),
             lambda mark: f"up to {number_group(mark, 'duration_group'):g} s",
         )
-        for length, marks in lengths.items():
-            yield mean_figure("accuracy", marks, length)
+        yield from mean_figures("accuracy", lengths)
         yield from self.breakdown(marked)
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from videossr.bench.public.annotations import Data, Record
 from videossr.bench.public.base import Benchmark, Facts, Footage, NoSettings, Row, Rule
-from videossr.bench.public.figures import Figure, Marked, mean_figure, text_group
+from videossr.bench.public.figures import Figure, Marked, mean_figure, mean_figures, text_group
 from videossr.bench.public.lettered import gold_of, identity, options_inside
 from videossr.bench.public.official import first_in_brackets
 
@@ -89,8 +89,7 @@ class LVBench(Benchmark[NoSettings]):
         for mark in marked:
             for kind in dict.fromkeys(text_group(mark, "types").split(_BETWEEN)):
                 by_type.setdefault(kind, []).append(mark)
-        for kind, marks in by_type.items():
-            yield mean_figure("accuracy", marks, kind)
+        yield from mean_figures("accuracy", by_type)
 
 
 def _downloaded(data: Data) -> dict[str, str]:

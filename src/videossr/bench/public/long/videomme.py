@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from videossr.bench.public.annotations import Data, Record
 from videossr.bench.public.base import Benchmark, Facts, Footage, NoSettings, Row, Rule
-from videossr.bench.public.figures import Figure, Marked, by_group, mean_figure
+from videossr.bench.public.figures import Figure, Marked, by_group, mean_figure, mean_figures
 from videossr.bench.public.lettered import gold_of, options_of
 from videossr.bench.public.official import capital_reader
 
@@ -78,6 +78,5 @@ class VideoMME(Benchmark[NoSettings]):
         lengths = by_group(marked, "duration")
         for length in sorted(lengths, key=lambda name: (name != "short", name != "medium", name)):
             yield mean_figure("accuracy", lengths[length], length)
-        for domain, marks in by_group(marked, "domain").items():
-            yield mean_figure("accuracy", marks, f"domain: {domain}")
+        yield from mean_figures("accuracy", by_group(marked, "domain"), "domain: ")
         yield from self.breakdown(marked)

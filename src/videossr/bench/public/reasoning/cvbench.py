@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
-from videossr.answers.option import LETTERS, one_line, option_answer
+from videossr.answers.option import LETTERS, option_answer, single_line
 from videossr.bench.public.annotations import Data, Record
 from videossr.bench.public.base import Benchmark, Facts, Footage, NoSettings, Row, Rule
-from videossr.bench.public.figures import Figure, Marked, by_group, mean_figure
+from videossr.bench.public.figures import Figure, Marked, by_group, mean_figure, mean_figures
 from videossr.bench.public.lettered import options_of, split_label, split_options
 from videossr.bench.public.official import right_letter
 
@@ -123,8 +123,7 @@ class CVBench(Benchmark[NoSettings]):
     def figures(self, marked: Sequence[Marked], rule: str) -> Iterator[Figure]:
         """Average the questions, then each of the three groups and each task type."""
         yield mean_figure("accuracy", marked)
-        for group, kept in by_group(marked, "group").items():
-            yield mean_figure("accuracy", kept, group)
+        yield from mean_figures("accuracy", by_group(marked, "group"))
         yield from self.breakdown(marked)
 
 
@@ -135,13 +134,13 @@ def _yes_or_no(options: Sequence[str]) -> bool:
 
 def _choices(record: Record, published: Sequence[str], answer: str) -> tuple[tuple[str, ...], int]:
     """Return the options with their letters, and which of them the answer's letter means. Raises RowError."""
-    lines = [one_line(option) for option in published]
+    lines = [single_line(option) for option in published]
     if len(lines) == 1:
         lines = split_options(lines[0])
     parts = [split_label(line) for line in lines]
     labels = [label for label, _ in parts]
     if len(lines) > 1 and all(labels) and answer in labels:
-        return tuple(one_line(f"{label}. {text}") for label, text in parts), labels.index(answer)
+        return tuple(single_line(f"{label}. {text}") for label, text in parts), labels.index(answer)
     # Letters that lack, or that skip the answer's, say nothing: the answer means a place.
     options = options_of(record, [text for _, text in parts])
     if len(options) < 2 or len(answer) != 1 or answer not in LETTERS[: len(options)]:

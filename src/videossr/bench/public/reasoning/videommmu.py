@@ -7,14 +7,14 @@ question, whose picture is the last frame of the video.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as checked
 
 from videossr.bench.public.annotations import Data, Record
 from videossr.bench.public.base import Benchmark, Facts, Footage, Row
-from videossr.bench.public.figures import Figure, Marked, by_group, mean_figure
+from videossr.bench.public.figures import Figure, FigureKey, Marked, by_group, mean_figure, mean_figures
 from videossr.bench.public.lettered import gold_of, options_of
 
 TRACKS = ("Perception", "Comprehension", "Adaptation")
@@ -145,8 +145,20 @@ class VideoMMMU(Benchmark[VideoMMMUSettings]):
         """Average all questions, and those of each track and discipline."""
         yield mean_figure("accuracy", marked)
         yield from self.breakdown(marked)
-        for discipline, marks in sorted(by_group(marked, "discipline").items()):
-            yield mean_figure("accuracy", marks, f"discipline: {discipline}")
+        yield from mean_figures("accuracy", dict(sorted(by_group(marked, "discipline").items())), "discipline: ")
+
+    def remarks(self, runs: Sequence[tuple[Mapping[str, Any], Mapping[FigureKey, float]]]) -> Iterator[str]:
+        """Yield what lectures add, where adaptation was asked without and with them."""
+        accuracies: dict[str, float] = {}
+        for settings, figures in runs:
+            video = str(settings["video"])
+            scope = "Adaptation" if video == "lecture" else ""  # without lectures nothing else is asked
+            accuracies[video] = 100 * figures.get(("accuracy", scope), 0.0)
+        before, after = accuracies.get("question_only"), accuracies.get("lecture")
+        if before is not None and after is not None and before < 100:
+            yield (
+                f"adaptation: {before:.1f}% without the lecture, {after:.1f}% with it: gain {gain(before, after):.1f}%"
+            )
 
 
 def _files(track: str) -> tuple[str, ...]:

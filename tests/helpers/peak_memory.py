@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import sys
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from videossr.training.loader import PreparedQuestion
 from videossr.training.optim import Optimizer
 from videossr.training.policy import load_policy
 from videossr.training.rollouts import RolloutWorker, reward_values, score_answers, select_answers
+from videossr.training.trainer import used_gib
 
 PAGE = os.sysconf("SC_PAGESIZE")
 
@@ -59,8 +59,8 @@ def main(folder: Path, out: Path, recompute: bool, share: bool) -> None:
         for loss in worker.losses(group, worker.reference_logprobs(group)):
             loss.backward()
         optimizer.step(step)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    out.write_text(json.dumps({"plan": plan.total, "peak": peak - before, "rows": plan.facts()}))
+    peak = used_gib(policy.device) * 2**30 - before
+    out.write_text(json.dumps({"plan": plan.total, "peak": peak, "rows": plan.facts()}))
 
 
 if __name__ == "__main__":

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ast
 import inspect
+import subprocess
+import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 import videossr.training
 from videossr.prompt.base import Prompt
@@ -17,7 +20,7 @@ from videossr.training.loader import PreparedQuestion
 from videossr.training.optim import OptimizerFacts
 from videossr.training.rollouts import AnswerGroup, Rollout
 from videossr.training.runs.records import SkipReason
-from videossr.training.trainer import Trainer, Update, merge_updates, split_minibatches
+from videossr.training.trainer import Trainer, Update, merge_updates, split_minibatches, used_gib
 
 TRAIN_CONFIG_READERS = {
     "checkpoints/checkpoint.py",
@@ -110,3 +113,17 @@ def test_merge_updates_makes_one_step_of_the_updates_of_a_batch() -> None:
         merge_updates([Update(facts[0]), Update(not_finite, SkipReason.NOT_FINITE.value)]).skipped
         == SkipReason.NOT_FINITE
     )
+
+
+OWN_MEMORY = """
+import torch
+from videossr.training.trainer import used_gib
+print(used_gib(torch.device("cpu")))
+"""
+
+
+def test_used_gib_leaves_out_the_process_that_started_this_one() -> None:
+    torch.ones(2**28)  # 1 GiB: freed at once, it stays in the peak of this process
+    child = subprocess.run([sys.executable, "-c", OWN_MEMORY], stdout=subprocess.PIPE, check=True, text=True)
+    assert 0.1 < float(child.stdout) < 1
+    assert used_gib(torch.device("cpu")) > 1

@@ -5,10 +5,12 @@ Exercised by `videossr train CONFIG --out RUN`. `videossr.training.session` writ
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from pathlib import Path
 from statistics import fmean
 
 import torch
@@ -325,12 +327,20 @@ def merge_updates(updates: Sequence[Update]) -> Update:
 
 
 def used_gib(device: torch.device) -> float:
-    """Return the most memory that was in use so far, in GiB: of a card, or else of this process."""
+    """Return the most memory that was in use so far, in GiB: of a card, or else of this process.
+
+    The counter of getrusage begins, on Linux, with the peak of the process that started this one, so it comes last.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.is_file() else []
+    for line in lines:
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 2**20
     import resource
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
 
 
 def _slowest(seconds: Sequence[dict[str, float]]) -> dict[str, float]:

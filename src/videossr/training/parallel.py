@@ -87,13 +87,22 @@ class World:
 
 @contextmanager
 def join_processes() -> Iterator[World]:
-    """Join the processes that torchrun has started; without it, this process is alone."""
+    """Join the processes that torchrun has started; without it, this process is alone.
+
+    Raises:
+        ConfigError: there are more processes than cards, or this torch has no NCCL.
+    """
     if not dist.is_torchelastic_launched() or dist.is_initialized():
         yield World()
         return
     backend = "gloo"
     if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        card, cards = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if card >= cards:
+            raise ConfigError(f"process {card} of a node with {cards} cards: give torchrun --nproc-per-node {cards}")
+        if not dist.is_nccl_available():
+            raise ConfigError("this build of torch has no NCCL, by which cards reach each other: install another one")
+        torch.cuda.set_device(card)
         backend = "cpu:gloo,cuda:nccl"
     dist.init_process_group(backend, timeout=PATIENCE)
     yield World()

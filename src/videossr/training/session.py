@@ -26,7 +26,7 @@ from videossr.dataset.dataset import VideoSSRDataset
 from videossr.dataset.manifest import is_benchmark, versions
 from videossr.engine.checkpoint import device_name, out_of_memory
 from videossr.question_set import QuestionSet, open_questions
-from videossr.storage.output_dir import local_folder
+from videossr.storage.output_dir import UNFINISHED, local_folder
 from videossr.storage.paths import AnyPath, write_text
 from videossr.storage.provenance import installed_versions
 from videossr.training.checkpoints.checkpoint import latest, link, model_card, restore, save, step_of
@@ -35,6 +35,7 @@ from videossr.training.cost.memory import GIB
 from videossr.training.loader import QuestionLoader
 from videossr.training.parallel import World, join_processes
 from videossr.training.plan import RunContext, RunPlan, prepare_run, resolve_plan
+from videossr.training.process_checks import check_equal, check_reach, check_shared, weights_fingerprint
 from videossr.training.runs.health import REFUSED, RunHealth
 from videossr.training.runs.observer import RunObserver, SilentObserver, tracking
 from videossr.training.runs.records import MANIFEST, MODEL, STEPS, Step, TrainManifest, TrainRun, read_train_run
@@ -84,9 +85,14 @@ def train(
         if isinstance(questions, VideoSSRDataset) and is_benchmark(questions.manifest):
             observer.on_message(f"{config.data.path} is a benchmark: it cannot measure a model that was trained on it")
         plan = resolve_plan(config, questions, world)
+        check_equal(
+            world, {**_versions(), "dataset": questions.hash, "weights": weights_fingerprint(plan.checkpoint.folder)}
+        )
+        check_reach(world, plan.device)
         claim = claim_run(folder, config, plan.length, len(plan.chosen))
         if world.on_main(lambda: stack.enter_context(claim)):
             return _complete_run(folder, questions, observer)
+        check_shared(world, folder / UNFINISHED)
         _announce(config, plan, questions, observer)
         context = prepare_run(folder, config, plan, questions, observer, world)
         world.on_main(partial(begin_run, folder, config))
@@ -95,6 +101,11 @@ def train(
         world.on_main(partial(take_length, folder, config, plan.length, len(plan.chosen)))
         session.make_steps()
         return read_train_run(folder)
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions of the libraries that decide the frames of a run and its weights."""
+    return {**versions(()), **installed_versions((), optional=LIBRARIES)}
 
 
 def _announce(config: TrainConfig, plan: RunPlan, questions: QuestionSet, observer: RunObserver) -> None:
@@ -337,7 +348,7 @@ class Session:
             steps=self.step,
             hash=context.questions.hash,
             questions=str(context.questions.path),
-            versions={**versions(()), **installed_versions((), optional=LIBRARIES)},
+            versions=_versions(),
             describe=describe,
             seconds=round(self.seconds + time.monotonic() - self._started, 1),
         )

@@ -17,7 +17,8 @@ from videossr.cli import main
 from videossr.clock import Clock
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.errors import ConfigError, DataError, OutputError
-from videossr.export.verl import Cluster, check_shares, export_verl, overrides, prompt_tokens
+from videossr.export.trainer import Cluster, check_shares, prompt_tokens
+from videossr.export.verl import OTHER_MEDIA, export_verl, overrides
 from videossr.question import VIDEO, Clip, Question
 from videossr.training.config import load_config
 from videossr.verl import clips as clips_module
@@ -137,7 +138,7 @@ def test_overrides_take_the_batch_of_the_paper_for_any_even_share() -> None:
 )
 def test_check_shares_refuses_what_verl_would_fail_on(cluster: Cluster, samples: int, reason: str) -> None:
     with pytest.raises(ConfigError, match=reason):
-        check_shares(PAPER, cluster, samples)
+        check_shares(PAPER, cluster, samples, "verl")
 
 
 CLOCK = Clock((0, 500, 1250, 2000), 2500)
@@ -146,7 +147,7 @@ QUESTION = Question("q", "videossr/interval", "Be brief.", f"{VIDEO} When?", "0-
 
 def test_prompt_tokens_is_a_bound() -> None:
     """Two pairs of 4 tokens and 2 of vision, two markers of 13 letters, 15 bytes of text, and what a template adds."""
-    assert prompt_tokens(QUESTION, (64, 64)) == 2 * (4 + 2 + len("<0.2 seconds>")) + len(f"Be brief.{VIDEO} When?") + 64
+    assert prompt_tokens(QUESTION, (64, 64), "verl", OTHER_MEDIA) == 2 * (4 + 2 + len("<0.2 seconds>")) + len(f"Be brief.{VIDEO} When?") + 64
 
 
 @pytest.mark.parametrize(
@@ -161,7 +162,7 @@ def test_prompt_tokens_refuses_what_verl_would_read_otherwise(
     question: Question, size: tuple[int, int], reason: str
 ) -> None:
     with pytest.raises(ConfigError, match=reason):
-        prompt_tokens(question, size)
+        prompt_tokens(question, size, "verl", OTHER_MEDIA)
 
 
 def test_check_versions_takes_the_versions_of_the_export_and_names_others() -> None:

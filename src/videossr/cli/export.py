@@ -14,7 +14,8 @@ from videossr.export.folder import Progress
 from videossr.export.hf import REPOSITORY_FILES, export_hf, number_of_files, split_of, uploaded
 from videossr.export.hub import check_access, upload
 from videossr.export.lmms_eval import export_lmms_eval
-from videossr.export.verl import Cluster, export_verl
+from videossr.export.trainer import Cluster
+from videossr.export.verl import export_verl
 from videossr.export.vlmevalkit import export_vlmevalkit
 from videossr.question_set import QuestionSet, open_questions
 

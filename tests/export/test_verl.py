@@ -17,7 +17,8 @@ from videossr.cli import main
 from videossr.clock import Clock
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.errors import ConfigError, DataError, OutputError
-from videossr.export.verl import Cluster, check_shares, export_verl, overrides, prompt_tokens
+from videossr.export.trainer import Cluster, check_shares, check_text, prompt_tokens
+from videossr.export.verl import OTHER_MEDIA, export_verl, overrides
 from videossr.question import VIDEO, Clip, Question
 from videossr.training.config import load_config
 from videossr.verl import clips as clips_module
@@ -137,7 +138,7 @@ def test_overrides_take_the_batch_of_the_paper_for_any_even_share() -> None:
 )
 def test_check_shares_refuses_what_verl_would_fail_on(cluster: Cluster, samples: int, reason: str) -> None:
     with pytest.raises(ConfigError, match=reason):
-        check_shares(PAPER, cluster, samples)
+        check_shares(PAPER, cluster, samples, "verl")
 
 
 CLOCK = Clock((0, 500, 1250, 2000), 2500)
@@ -149,19 +150,23 @@ def test_prompt_tokens_is_a_bound() -> None:
     assert prompt_tokens(QUESTION, (64, 64)) == 2 * (4 + 2 + len("<0.2 seconds>")) + len(f"Be brief.{VIDEO} When?") + 64
 
 
+def test_prompt_tokens_refuses_a_size_that_the_processor_scales() -> None:
+    with pytest.raises(ConfigError, match="80 x 64, and a side that is no multiple of 32"):
+        prompt_tokens(QUESTION, (64, 80))
+
+
 @pytest.mark.parametrize(
-    ("question", "size", "reason"),
+    ("question", "found"),
     [
-        (QUESTION, (64, 80), "80 x 64, and a side that is no multiple of 32"),
-        (replace(QUESTION, prompt=f"{VIDEO} <image>"), (64, 64), "sample q: its text has <image>"),
-        (replace(QUESTION, system=VIDEO), (64, 64), "sample q: its text has <video>"),
+        (replace(QUESTION, prompt=f"{VIDEO} <image>"), "<image>"),
+        (replace(QUESTION, system=VIDEO), VIDEO),
+        (replace(QUESTION, answer=VIDEO), VIDEO),
     ],
 )
-def test_prompt_tokens_refuses_what_verl_would_read_otherwise(
-    question: Question, size: tuple[int, int], reason: str
-) -> None:
-    with pytest.raises(ConfigError, match=reason):
-        prompt_tokens(question, size)
+def test_check_text_refuses_what_a_trainer_would_read_otherwise(question: Question, found: str) -> None:
+    check_text(QUESTION, "verl", OTHER_MEDIA)
+    with pytest.raises(ConfigError, match=f"sample q: its text has {found}, which verl takes"):
+        check_text(question, "verl", OTHER_MEDIA)
 
 
 def test_check_versions_takes_the_versions_of_the_export_and_names_others() -> None:

@@ -14,7 +14,8 @@ from tests.integration.conftest import Ask
 from videossr.clock import Clock
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.engine.checkpoint import open_checkpoint
-from videossr.export.verl import Cluster, export_verl
+from videossr.export.trainer import Cluster
+from videossr.export.verl import export_verl
 from videossr.models.tiny import make_tiny
 from videossr.prompt.qwen3_vl import markers
 

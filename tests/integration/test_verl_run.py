@@ -18,7 +18,8 @@ from tests.helpers.scripts import script_words
 from tests.integration.conftest import HERE, ROOT
 from videossr.cli import main
 from videossr.dataset.dataset import VideoSSRDataset
-from videossr.export.verl import Cluster, export_verl
+from videossr.export.trainer import Cluster
+from videossr.export.verl import export_verl
 from videossr.models.tiny import make_tiny
 
 pytestmark = pytest.mark.integration

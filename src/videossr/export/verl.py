@@ -12,19 +12,28 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pyarrow as pa
 
 from videossr.dataset.dataset import VideoSSRDataset
-from videossr.errors import ConfigError
 from videossr.export.folder import write_table, write_unless_same
-from videossr.prompt.qwen3_vl import markers
-from videossr.question import VIDEO, Question
+from videossr.export.trainer import (
+    ANSWER_TOKENS,
+    HASH,
+    MODEL,
+    PROMPT_TOKENS,
+    Cluster,
+    check_shares,
+    check_text,
+    micro_batch,
+    prompt_tokens,
+    rounded_tokens,
+    script_hash,
+)
+from videossr.question import Question
 from videossr.storage.output_dir import OutputDir
-from videossr.storage.parsing import read_limited
 from videossr.storage.provenance import installed_versions
 from videossr.training.config import TrainConfig, load_config
 from videossr.untrusted import one_line
@@ -34,19 +43,6 @@ from videossr.verl.versions import MADE_FOR
 VERB = "export verl"
 AGENT = "videossr"
 """Name of the agent loop in rows."""
-
-MODEL = "Qwen/Qwen3-VL-8B-Instruct"
-PROMPT_TOKENS, ANSWER_TOKENS = 8192, 2048
-"""Of the paper's run. Longer prompts raise the first."""
-
-MICRO_BATCH = 4
-"""Answers that a card has at once, at most."""
-
-SIDE = 32
-"""Pixels of a token's side in Qwen3-VL."""
-
-HASH = "Dataset: "
-"""Stands before the hash of the dataset in the script."""
 
 OTHER_MEDIA = ("<image>", "<audio>")
 """What verl takes for a placeholder in any text."""
@@ -79,19 +75,6 @@ ROWS = pa.schema(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Cluster:
-    """The machines of a run: nodes, and GPUs of each."""
-
-    nodes: int = 1
-    gpus: int = 8
-
-    @property
-    def cards(self) -> int:
-        """GPUs of all nodes."""
-        return self.nodes * self.gpus
-
-
 def export_verl(
     dataset: VideoSSRDataset, out: Path, cluster: Cluster, *, corpus: str | None = None, batch: int | None = None
 ) -> Path:
@@ -112,15 +95,17 @@ def export_verl(
         OutputError: `out` holds something else.
     """
     config = load_config("train-paper", {} if batch is None else {"run.batch": batch})
-    check_shares(config, cluster, len(dataset))
+    check_shares(config, cluster, len(dataset), "verl")
     asked = [dataset.question(index) for index in range(len(dataset))]
     sizes = list(zip(dataset["height"], dataset["width"], strict=True))
+    for question in asked:
+        check_text(question, "verl", OTHER_MEDIA)
     longest = max(prompt_tokens(question, size) for question, size in zip(asked, sizes, strict=True))
-    settings = overrides(config, cluster, max(PROMPT_TOKENS, -(-longest // 1024) * 1024))
+    settings = overrides(config, cluster, max(PROMPT_TOKENS, rounded_tokens(longest)))
     place = "" if corpus is None else str(dataset.corpus.path)
     script = out / "train.sh"
     output = OutputDir(out, VERB, "export for verl")
-    with output.open({"hash": dataset.hash}, reopen=_exported_hash(script) == dataset.hash):
+    with output.open({"hash": dataset.hash}, reopen=script_hash(script) == dataset.hash):
         rows = [
             _row(question, index, category, str(dataset.path), place)
             for index, (question, category) in enumerate(zip(asked, dataset["category"], strict=True))
@@ -132,48 +117,6 @@ def export_verl(
         write_unless_same(script, _script(dataset, settings, cluster).encode())
         script.chmod(0o755)
     return script
-
-
-def check_shares(config: TrainConfig, cluster: Cluster, samples: int) -> None:
-    """Raise ConfigError where a step's answers cannot be shared evenly, or where there is not one whole step."""
-    if cluster.nodes < 1 or cluster.gpus < 1:
-        raise ConfigError(f"{cluster.nodes} nodes of {cluster.gpus} GPUs: there must be at least one of each")
-    answers = config.run.batch * config.grpo.rollouts
-    if answers % cluster.cards:
-        raise ConfigError(
-            f"a step has {config.run.batch} x {config.grpo.rollouts} answers, which verl cannot share evenly between "
-            f"{cluster.nodes} x {cluster.gpus} GPUs: choose --batch, --nodes and --gpus so that it can"
-        )
-    if samples < config.run.batch:
-        raise ConfigError(
-            f"the dataset has {samples} samples and a step takes {config.run.batch}: verl drops a batch that is not "
-            "whole, so there would be no step; choose a smaller --batch"
-        )
-
-
-def prompt_tokens(question: Question, size: tuple[int, int]) -> int:
-    """Return how many tokens a prompt has at most, whatever the tokenizer: no token of text is less than a byte.
-
-    Args:
-        question: the question.
-        size: (H, W) of its frames.
-
-    Raises:
-        ConfigError: Qwen3-VL cannot take the size, or verl would read the text otherwise.
-    """
-    height, width = size
-    if height % SIDE or width % SIDE:
-        raise ConfigError(
-            f"sample {question.id}: its frames are {width} x {height}, and a side that is no multiple of {SIDE} is "
-            "scaled by Qwen3-VL's processor: build the dataset with such sizes"
-        )
-    text = f"{question.system}{question.prompt}"
-    found = [name for name in OTHER_MEDIA if name in text] + [VIDEO] * (VIDEO in question.system)
-    if found:
-        raise ConfigError(f"sample {question.id}: its text has {found[0]}, which verl takes for a placeholder")
-    marks = [marker for clock in question.clocks for marker in markers(clock)]
-    pair = height * width // SIDE**2 + 2
-    return len(text.encode()) + sum(len(marker) + pair for marker in marks) + 64
 
 
 def overrides(config: TrainConfig, cluster: Cluster, longest: int) -> Overrides:
@@ -188,7 +131,7 @@ def overrides(config: TrainConfig, cluster: Cluster, longest: int) -> Overrides:
         The settings. Paths of exported files start with ``$here``, and the model is ``$MODEL``: the script knows both.
     """
     grpo, optim, run = config.grpo, config.optim, config.run
-    micro = next(size for size in range(MICRO_BATCH, 0, -1) if run.batch * grpo.rollouts // cluster.cards % size == 0)
+    micro = micro_batch(config, cluster)
     actor, rollout, ref = (f"actor_rollout_ref.{part}" for part in ("actor", "rollout", "ref"))
     return {
         "algorithm.adv_estimator": "grpo",
@@ -313,12 +256,3 @@ def _word(name: str, value: object) -> str:
     if text.startswith("$"):
         return f"\"{name}='{text}'\""
     return shlex.quote(f"{name}={text}")
-
-
-def _exported_hash(script: Path) -> str | None:
-    """Return the hash of the dataset of a complete export; None where there is none."""
-    try:
-        lines = read_limited(script, "TOML_BYTES").decode("utf-8", "replace").splitlines()
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return None
-    return next((line.removeprefix(f"# {HASH}") for line in lines if line.startswith(f"# {HASH}")), None)

@@ -1,0 +1,125 @@
+"""What the exports for other trainers share: the machines, how a step is shared by them, and how long a prompt is."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from videossr.errors import ConfigError
+from videossr.prompt.qwen3_vl import markers
+from videossr.question import VIDEO, Question
+from videossr.storage.parsing import read_limited
+from videossr.training.config import TrainConfig
+
+MODEL = "Qwen/Qwen3-VL-8B-Instruct"
+PROMPT_TOKENS, ANSWER_TOKENS = 8192, 2048
+"""Of the paper's run. Longer prompts raise the first."""
+
+MICRO_BATCH = 4
+"""Answers that a card has at once, at most."""
+
+SIDE = 32
+"""Pixels of a token's side in Qwen3-VL."""
+
+HASH = "Dataset: "
+"""Stands before the hash of the dataset in a script."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """The machines of a run: nodes, and GPUs of each."""
+
+    nodes: int = 1
+    gpus: int = 8
+
+    @property
+    def cards(self) -> int:
+        """GPUs of all nodes."""
+        return self.nodes * self.gpus
+
+
+def check_shares(config: TrainConfig, cluster: Cluster, samples: int, program: str) -> None:
+    """Raise ConfigError where a step's answers cannot be shared evenly, or where there is not one whole step.
+
+    Args:
+        config: the configuration.
+        cluster: the machines.
+        samples: of the dataset.
+        program: the trainer, as the message names it.
+    """
+    if cluster.nodes < 1 or cluster.gpus < 1:
+        raise ConfigError(f"{cluster.nodes} nodes of {cluster.gpus} GPUs: there must be at least one of each")
+    answers = config.run.batch * config.grpo.rollouts
+    if answers % cluster.cards:
+        raise ConfigError(
+            f"a step has {config.run.batch} x {config.grpo.rollouts} answers, which {program} cannot share evenly "
+            f"between {cluster.nodes} x {cluster.gpus} GPUs: choose --batch and the number of GPUs so that it can"
+        )
+    if samples < config.run.batch:
+        raise ConfigError(
+            f"the dataset has {samples} samples and a step takes {config.run.batch}: {program} drops a batch that is "
+            "not whole, so there would be no step; choose a smaller --batch"
+        )
+
+
+def micro_batch(config: TrainConfig, cluster: Cluster) -> int:
+    """Return how many answers a card has at once, which must divide its share of a step."""
+    share = config.run.batch * config.grpo.rollouts // cluster.cards
+    return next(size for size in range(MICRO_BATCH, 0, -1) if share % size == 0)
+
+
+def check_text(question: Question, program: str, placeholders: Sequence[str]) -> None:
+    """Raise ConfigError where a trainer would take a part of a question's text for another medium.
+
+    Args:
+        question: the question.
+        program: the trainer, as the message names it.
+        placeholders: what it takes for another medium in any text.
+    """
+    beside = f"{question.system}{question.answer}"
+    found = [name for name in placeholders if name in f"{beside}{question.prompt}"] + [VIDEO] * (VIDEO in beside)
+    if found:
+        raise ConfigError(f"sample {question.id}: its text has {found[0]}, which {program} takes for a placeholder")
+
+
+def prompt_tokens(question: Question, size: tuple[int, int]) -> int:
+    """Return how many tokens a prompt has at most, whatever the tokenizer: no token of text is less than a byte.
+
+    Args:
+        question: the question.
+        size: (H, W) of its frames.
+
+    Raises:
+        ConfigError: Qwen3-VL cannot take the size.
+    """
+    height, width = size
+    if height % SIDE or width % SIDE:
+        raise ConfigError(
+            f"sample {question.id}: its frames are {width} x {height}, and a side that is no multiple of {SIDE} is "
+            "scaled by Qwen3-VL's processor: build the dataset with such sizes"
+        )
+    marks = [marker for clock in question.clocks for marker in markers(clock)]
+    pair = height * width // SIDE**2 + 2
+    text = f"{question.system}{question.prompt}"
+    return len(text.encode()) + sum(len(marker) + pair for marker in marks) + 64
+
+
+def rounded_tokens(tokens: int) -> int:
+    """Round a number of tokens up to a multiple of 1024."""
+    return -(-tokens // 1024) * 1024
+
+
+def shell_word(text: str) -> str:
+    """Write a word of a shell script, in which ``$here`` and ``$MODEL`` are variables where a word begins with one."""
+    return f'"{text}"' if text.startswith(("$here", "$MODEL")) else shlex.quote(text)
+
+
+def script_hash(script: Path) -> str | None:
+    """Return the hash of the dataset that a complete export's script names; None where there is none."""
+    try:
+        lines = read_limited(script, "TOML_BYTES").decode("utf-8", "replace").splitlines()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    return next((line.removeprefix(f"# {HASH}") for line in lines if line.startswith(f"# {HASH}")), None)

@@ -27,6 +27,7 @@ HELPS = (
     *VERBS[-3:],
     "export swift",
     "export llamafactory",
+    "export easyvideor1",
 )
 """Commands whose help shows an example, in an order in which each one finds what it needs."""
 

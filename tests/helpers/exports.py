@@ -12,7 +12,7 @@ from videossr.clock import Clock
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.errors import OutputError
 from videossr.export.folder import Progress
-from videossr.question import Question
+from videossr.question import Clip, Question
 from videossr.question_set import QuestionSet
 
 
@@ -31,6 +31,10 @@ class UnevenDataset(VideoSSRDataset):
         clock = question.clocks[0]
         late = (*clock.times_ms[:2], clock.times_ms[2] + 60, *clock.times_ms[3:])
         return replace(question, clocks=(Clock(late, clock.end_ms), *question.clocks[1:]))
+
+    def clips(self, index: SupportsIndex) -> list[Clip]:
+        clocks = self.question(index).clocks
+        return [replace(clip, clock=clock) for clip, clock in zip(super().clips(index), clocks, strict=True)]
 
 
 class HostileDataset(VideoSSRDataset):

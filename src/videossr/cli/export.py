@@ -12,6 +12,7 @@ from cyclopts import App, Parameter
 from videossr.cli.console import Bar, console
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.dataset.manifest import is_benchmark
+from videossr.export.easyvideor1 import export_easyvideor1, shown_alone
 from videossr.export.folder import Progress
 from videossr.export.hf import REPOSITORY_FILES, export_hf, number_of_files, split_of, uploaded
 from videossr.export.hub import check_access, upload
@@ -165,6 +166,46 @@ def llamafactory(
     _mention_benchmark(questions)
     _written(export_llamafactory, questions, out, name or _name(questions))
     console.print(f"train with: cd {out} && llamafactory-cli train train.yaml", soft_wrap=True)
+
+
+@app.command(
+    help_epilogue="Example: videossr export easyvideor1 demo/dataset --out demo/easyvideor1 --gpus 1 --batch 4"
+)
+def easyvideor1(
+    dataset: str,
+    /,
+    *,
+    out: Path,
+    name: str | None = None,
+    nodes: int = 1,
+    gpus: int = 8,
+    batch: int | None = None,
+    corpus: str | None = None,
+    source: str | None = None,
+    anywhere: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Write the questions about one clip for EasyVideoR1, with stored frames, and the command that trains on them.
+
+    Args:
+        dataset: Folder that `videossr build` wrote, or a file of published rows.
+        out: Folder to write; train.sh in it is the command.
+        name: Name of the run; by default that of the recipe, or of the file of rows.
+        nodes: Machines to train on.
+        gpus: GPUs of each machine.
+        batch: Questions a step; by default the paper's 64.
+        corpus: Folder of the frames, where they are no longer where `dataset` says.
+        source: How rows with an unknown data_source are scored, such as videossr/choice.
+        anywhere: Show files wherever published rows say that they are, not only below their folder or `--corpus`.
+    """
+    questions = open_questions(dataset, corpus=corpus, source=source, anywhere=anywhere)
+    _mention_benchmark(questions)
+    shown = len(shown_alone(questions))
+    export = partial(export_easyvideor1, cluster=Cluster(nodes, gpus), batch=batch)
+    with Bar() as bar:
+        script = export(questions, out, name or _name(questions), lambda done: bar.show("questions", done, shown))
+    if shown < len(questions):
+        console.print(f"{len(questions) - shown} questions about several clips are left out: it shows one video a row")
+    console.print(f"{shown} questions in {out}; train with: EASYVIDEOR1=REPOSITORY sh {script}", soft_wrap=True)
 
 
 @app.command(help_epilogue="Example: videossr export hf demo/dataset --out demo/hf")

@@ -48,8 +48,10 @@ coverage: $(VENV)/.installed $(VENV)/.chromium
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-integration: $(VENV)/.installed $(SIDES:%=.side/%/.installed) .side/.ffmpeg
-	$(BIN)/python -m pytest -m integration tests/integration
+# Two environments are made at a time, and two modules of tests run at a time.
+integration: $(VENV)/.installed $(VENV)/.chromium
+	$(MAKE) --jobs 2 $(SIDES:%=.side/%/.installed) .side/.ffmpeg
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m integration tests/integration
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """Compare prompts a second and peak memory of a GRPO step: ours, ours without sharing, and TRL's, extended to videos.
 
-    make .side/trl/.done
+    make .side/trl/.installed
     python benchmarks/train_step.py measure ../shared/videos/real turns.jsonl
     python benchmarks/train_step.py show turns.jsonl
 
@@ -21,7 +21,6 @@ import os
 import re
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -204,7 +203,6 @@ def ours(point: Point, work: Work, steps: int, out: Path) -> tuple[list[str], st
 def theirs(point: Point, work: Work, steps: int, out: Path) -> tuple[list[str], str, Path]:
     """Return the same for TRL."""
     question = {
-        "library": sysconfig.get_paths()["purelib"],
         "checkpoint": str(work.model),
         "dataset": str(work.dataset),
         "prompts": 1,
@@ -374,7 +372,7 @@ def main() -> None:
         show(read(chosen.file))
         return
     if not SIDE.exists():
-        raise SystemExit("no side environment with TRL: make .side/trl/.done")
+        raise SystemExit("no side environment with TRL: make .side/trl/.installed")
     with tempfile.TemporaryDirectory() as scratch:
         data = Data(chosen.videos, Path(scratch))
         measure(data, chosen.file, wanted(chosen.rounds), chosen.steps, chosen.threads)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from videossr.corpus.corpus import Corpus
     from videossr.corpus.indexer import index_videos
     from videossr.dataset.dataset import Item, VideoSSRDataset, collate
+    from videossr.engine.collator import QwenCollator
     from videossr.errors import VideoSSRError
     from videossr.measure import Measure
     from videossr.question import Clip, Question, Truth
@@ -36,6 +37,7 @@ __all__ = [
     "Measure",
     "Plan",
     "Question",
+    "QwenCollator",
     "Rejection",
     "Sample",
     "Scores",
@@ -64,6 +66,7 @@ _HOME = {
     "Measure": "measure",
     "Plan": "video.plan",
     "Question": "question",
+    "QwenCollator": "engine.collator",
     "Rejection": "sample",
     "Sample": "sample",
     "Scores": "rewards",

@@ -54,7 +54,7 @@ def test_answers_end_where_the_template_ends_a_turn_in_models_and_training(
 
     train_config = config(model__path=f'"{model_with_another_end}"', run__steps=1)
     policy = load_policy(checkpoint, train_config.model, device=torch.device("cpu"))
-    assert policy.answer("12")[-1] == turn
+    assert policy.checkpoint.answer_ids("12")[-1] == turn
     assert policy.ends == local._ends == {turn, other_end}
 
     observer = RecordingObserver()

@@ -76,6 +76,10 @@ class Checkpoint:
         text: str = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return text
 
+    def answer_ids(self, text: str) -> list[int]:
+        """Return the tokens of an answer, with the one that ends it, at which sampling stops."""
+        return [*self.tokenizer.encode(text, add_special_tokens=False), self.ends.taught]
+
     def prompt(self, question: Question, clips: Sequence[Clip], *, room: int, limit: int) -> Prompt:
         """Build the prompt of a question.
 
@@ -210,12 +214,10 @@ def out_of_memory(error: Exception) -> bool:
 
 def text_inputs(prompt: Prompt, device: torch.device) -> dict[str, torch.Tensor]:
     """Return the part of `prompt_inputs` that is not about pixels: tokens (1, L), mask and positions."""
-    length = len(prompt.ids)
-    # The first row of the positions counts tokens, for the mask alone.
     arrays = {
         "input_ids": prompt.ids[None],
-        "attention_mask": np.ones((1, length), np.int64),
-        "position_ids": np.concatenate([np.arange(length)[None], prompt.positions])[:, None],
+        "attention_mask": np.ones((1, len(prompt.ids)), np.int64),
+        "position_ids": prompt.all_positions()[:, None],
     }
     return {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
 

@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 
 from videossr.dataset.dataset import VideoSSRDataset
+from videossr.dataset.references import CACHE_MB, make_references
 from videossr.export.folder import write_table, write_unless_same
 from videossr.export.trainer import (
     ANSWER_TOKENS,
@@ -37,7 +38,6 @@ from videossr.storage.output_dir import OutputDir
 from videossr.storage.provenance import installed_versions
 from videossr.training.config import TrainConfig, load_config
 from videossr.untrusted import one_line
-from videossr.verl.clips import CACHE_MB, Reference
 from videossr.verl.versions import MADE_FOR
 
 VERB = "export verl"
@@ -209,10 +209,7 @@ def _row(question: Question, index: int, category: str, dataset: str, corpus: st
         "data_source": question.data_source,
         "agent_name": AGENT,
         "prompt": [{"role": role, "content": content} for role, content in turns],
-        "videos": [
-            Reference(dataset=dataset, corpus=corpus, index=index, id=question.id, clip=clip)
-            for clip in range(len(question.clocks))
-        ],
+        "videos": make_references(question, index, dataset, corpus),
         "reward_model": {"style": "rule", "ground_truth": question.answer},
         "extra_info": {"index": index, "id": question.id, "category": category},
     }

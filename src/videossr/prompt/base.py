@@ -55,6 +55,19 @@ class Prompt:
         pixels /= deviation
         return pixels.reshape(self.patches.shape)
 
+    def all_positions(self, answer: int = 0) -> NDArray[np.int64]:
+        """Return the positions of the prompt and of an answer behind it, as `forward` of the model takes them.
+
+        Args:
+            answer: tokens of the answer.
+
+        Returns:
+            (4, L + answer) int64: first a row that counts tokens, for the mask alone, then time, height and width.
+        """
+        count = np.arange(len(self.ids) + answer)
+        behind = np.tile(count[len(self.ids) :] + self.delta, (3, 1))
+        return np.concatenate([count[None], np.concatenate([self.positions, behind], axis=1)])
+
 
 class Tokenizer(Protocol):
     """The methods of a tokenizer of transformers that prompts need."""

@@ -65,10 +65,6 @@ class Policy:
         """Return what the model's `forward` takes for a prompt."""
         return prompt_inputs(prompt, self.device, self.model.dtype)
 
-    def answer(self, text: str) -> list[int]:
-        """Return the tokens of an answer, with the one that ends it, at which sampling stops."""
-        return [*self.checkpoint.tokenizer.encode(text, add_special_tokens=False), self.checkpoint.ends.taught]
-
     @contextmanager
     def reference(self) -> Iterator[VisionLanguageModel]:
         """Yield the KL reference, without gradient: the frozen copy, or the model with its adapters off."""

@@ -203,7 +203,7 @@ class RolloutWorker:
     def sft_loss(self, question: PreparedQuestion) -> GroupLoss:
         """Compute the supervised loss of a question: the gold answer's negated log-probability, over its tokens."""
         policy = self._policy
-        gold = [policy.answer(question.question.answer)]
+        gold = [policy.checkpoint.answer_ids(question.question.answer)]
         inputs = policy.inputs(question.prompt)
         with self._checkpointing():
             with self._timer("prefill"):

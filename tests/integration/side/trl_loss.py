@@ -1,9 +1,9 @@
-"""Compute loss and gradients with TRL's trainer, extended to videos, for given answers and rewards.
+"""Compute loss and gradients with our `VideoGRPOTrainer` of TRL, for given answers and rewards.
 
-Question: {"library", "policy", "reference", "dataset", "questions", "answers", "rewards", "tokens", "rows", "cases":
-[{"loss", "beta", "scale"}, ...], "out"}: of the dataset's `questions`, token ids of `answers` (questions, G) and their
-`rewards`; `rows` answers in one pass. Answer: for each case its "loss", with every weight's gradient in the file
-OUT/CASE.safetensors.
+Question: {"policy", "reference", "dataset", "questions", "answers", "rewards", "tokens", "rows", "cases": [{"loss",
+"beta", "scale", "entropy": coefficient of its bonus}, ...], "out"}: of the `questions` of the dataset, ids of `answers`
+(questions, G) and their `rewards`; `rows` answers in one pass. Answer: for each case its "loss", with every weight's
+gradient in the file OUT/CASE.safetensors.
 """
 
 import json
@@ -11,18 +11,17 @@ import sys
 import tempfile
 from pathlib import Path
 
+import safetensors.torch
+import torch
+import transformers
+import trl
+
+from videossr.dataset.dataset import VideoSSRDataset
+from videossr.engine.checkpoint import open_checkpoint
+from videossr.trl.dataset import sample_rows
+from videossr.trl.trainer import VideoGRPOTrainer
+
 QUESTION = json.load(sys.stdin)
-sys.path.append(QUESTION["library"])
-
-import safetensors.torch  # noqa: E402
-import torch  # noqa: E402
-import transformers  # noqa: E402
-import trl  # noqa: E402
-from datasets import Dataset  # noqa: E402
-from trl_video import Shown, VideoGRPOTrainer, shown  # noqa: E402
-
-from videossr.dataset.dataset import VideoSSRDataset  # noqa: E402
-from videossr.engine.checkpoint import open_checkpoint  # noqa: E402
 
 
 class Given(VideoGRPOTrainer):
@@ -39,9 +38,9 @@ class Gradients(transformers.TrainerCallback):
         self.found = {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}
 
 
-def rewards(prompts: list[str], **_more) -> list[float]:
-    assert prompts == [
-        str(k) for k, group in zip(QUESTION["questions"], QUESTION["answers"], strict=True) for _ in group
+def rewards(videos: list[list[dict]], **_more) -> list[float]:
+    assert [references[0]["index"] for references in videos] == [
+        k for k, group in zip(QUESTION["questions"], QUESTION["answers"], strict=True) for _ in group
     ]
     return [reward for group in QUESTION["rewards"] for reward in group]
 
@@ -50,11 +49,6 @@ def run(case: dict, out: str) -> tuple[float, dict[str, torch.Tensor]]:
     checkpoint = open_checkpoint(QUESTION["policy"])
     model = checkpoint.load(torch.device("cpu"), "float32", "sdpa")
     model.config._name_or_path = QUESTION["reference"]  # from where TRL loads it
-    questions = VideoSSRDataset(QUESTION["dataset"])
-
-    def look_up(name: str) -> Shown:
-        return shown(checkpoint.build(questions.question(int(name)), questions.clips(int(name))))
-
     answers = sum(map(len, QUESTION["answers"]))
     config = trl.GRPOConfig(
         out,
@@ -68,6 +62,7 @@ def run(case: dict, out: str) -> tuple[float, dict[str, torch.Tensor]]:
         use_bias_correction_kl=False,  # by default the KL's gradient is another one than verl's
         loss_type=case["loss"],
         scale_rewards=case["scale"],
+        entropy_coef=case["entropy"],
         max_grad_norm=0.0,
         bf16=False,
         gradient_checkpointing=False,
@@ -79,12 +74,10 @@ def run(case: dict, out: str) -> tuple[float, dict[str, torch.Tensor]]:
     )
     gradients = Gradients()
     trainer = Given(
-        look_up,
-        model=model,
+        model,
         reward_funcs=rewards,
         args=config,
-        train_dataset=Dataset.from_dict({"prompt": [str(k) for k in QUESTION["questions"]]}),
-        processing_class=checkpoint.tokenizer,
+        train_dataset=sample_rows(VideoSSRDataset(QUESTION["dataset"])).select(QUESTION["questions"]),
         callbacks=[gradients],
     )
     return trainer.train().training_loss, gradients.found

@@ -1,6 +1,6 @@
 """Train with TRL for some steps, as fast as possible, and write a line to a file after each step.
 
-Question: {"library", "checkpoint", "dataset", "prompts", "rollouts", "tokens", "rows", "steps", "lines"}: `prompts` a
+Question: {"checkpoint", "dataset", "prompts", "rollouts", "tokens", "rows", "steps", "lines"}: `prompts` a
 step, `rollouts` a prompt, `tokens` an answer at most, `rows` answers in one pass, `lines` the file. Answer:
 {"version", "tokens": of an answer, the fewest and the most}. Only `benchmarks/train_step.py` asks.
 """
@@ -10,17 +10,17 @@ import sys
 import tempfile
 from pathlib import Path
 
+import torch
+import transformers
+import trl
+
+from videossr.dataset.dataset import VideoSSRDataset
+from videossr.engine.checkpoint import open_checkpoint
+from videossr.trl.dataset import sample_rows
+from videossr.trl.rewards import smooth_reward
+from videossr.trl.trainer import VideoGRPOTrainer
+
 QUESTION = json.load(sys.stdin)
-sys.path.append(QUESTION["library"])
-
-import torch  # noqa: E402
-import transformers  # noqa: E402
-import trl  # noqa: E402
-from datasets import Dataset  # noqa: E402
-from trl_video import Shown, VideoGRPOTrainer, shown  # noqa: E402
-
-from videossr.dataset.dataset import VideoSSRDataset  # noqa: E402
-from videossr.engine.checkpoint import open_checkpoint  # noqa: E402
 
 
 class Lines(transformers.TrainerCallback):
@@ -30,16 +30,7 @@ class Lines(transformers.TrainerCallback):
 
 
 def main() -> None:
-    checkpoint = open_checkpoint(QUESTION["checkpoint"])
-    model = checkpoint.load(torch.device("cpu"), "float32", "sdpa")
-    questions = VideoSSRDataset(QUESTION["dataset"])
-
-    def look_up(name: str) -> Shown:
-        return shown(checkpoint.build(questions.question(int(name)), questions.clips(int(name))))
-
-    def smooth(prompts: list[str], completions: list[str], **_more) -> list[float]:
-        return [questions.score(int(name), text).smooth for name, text in zip(prompts, completions, strict=True)]
-
+    model = open_checkpoint(QUESTION["checkpoint"]).load(torch.device("cpu"), "float32", "sdpa")
     passes = QUESTION["rollouts"] // QUESTION["rows"]
     with tempfile.TemporaryDirectory() as out:
         config = trl.GRPOConfig(
@@ -53,7 +44,6 @@ def main() -> None:
             temperature=1.0,
             top_p=1.0,
             top_k=0,
-            generation_kwargs={"suppress_tokens": checkpoint.placeholders},
             beta=0.0,
             loss_type="dapo",
             learning_rate=1e-6,
@@ -69,14 +59,11 @@ def main() -> None:
             report_to="none",
             disable_tqdm=True,
         )
-        rows = Dataset.from_dict({"prompt": [str(k) for k in range(len(questions))]})
         trainer = VideoGRPOTrainer(
-            look_up,
-            model=model,
-            reward_funcs=smooth,
+            model,
+            reward_funcs=smooth_reward,
             args=config,
-            train_dataset=rows,
-            processing_class=checkpoint.tokenizer,
+            train_dataset=sample_rows(VideoSSRDataset(QUESTION["dataset"])),
             callbacks=[Lines()],
         )
         trainer.train()

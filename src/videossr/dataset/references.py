@@ -1,6 +1,7 @@
-"""Render the clips that a row of verl refers to, once for all rollouts of a process that ask for them.
+"""Render the clips that a row of another trainer refers to, once for all rollouts of a process that ask for them.
 
-A row holds no frames: each of its `videos` names a dataset, a sample and a clip of it, see `Reference`.
+Rows for verl and TRL hold no frames: each of a row's `videos` names a dataset, a sample and a clip of it, see
+`Reference`.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from typing_extensions import TypedDict
 
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.errors import DataError
-from videossr.question import Clip
+from videossr.question import Clip, Question
 
 CACHE_MB = 512
-"""MiB of frames that a process keeps, unless `data.videossr.cache_mb` says otherwise."""
+"""MiB of frames that a process keeps, unless it is told otherwise."""
 
 
 class Reference(TypedDict):
-    """A clip of a sample: an entry of a row's `videos`, and a part of the message that verl makes of it.
+    """A clip of a sample: an entry of a row's `videos`, and where a trainer writes messages of rows, a part of one.
 
     Attributes:
         dataset: folder or address of the dataset.
@@ -40,11 +41,26 @@ class Reference(TypedDict):
     clip: int
 
 
+def make_references(question: Question, index: int, dataset: str, corpus: str = "") -> list[Reference]:
+    """Refer to all clips of a sample, in order.
+
+    Args:
+        question: of the sample.
+        index: of the sample in the dataset.
+        dataset: folder or address of the dataset.
+        corpus: of its frame packs; empty where the dataset knows it.
+    """
+    return [
+        Reference(dataset=dataset, corpus=corpus, index=index, id=question.id, clip=clip)
+        for clip in range(len(question.clocks))
+    ]
+
+
 def read_references(messages: Sequence[Mapping[str, Any]]) -> list[Reference]:
     """Return the clips that a conversation shows, in order; none where it is not about a sample.
 
     Args:
-        messages: a conversation, as verl's dataset makes it of a row.
+        messages: a conversation, in which a clip is a part with the fields of a `Reference`, among others.
 
     Raises:
         DataError: it shows a sample, and something that is no clip of one.
@@ -126,7 +142,7 @@ def render(reference: Reference) -> list[Clip]:
     if found != reference["id"]:
         raise DataError(
             f"{dataset.path}: the row was written for sample {reference['id']} at index {index}, where {found} is now: "
-            "export the dataset again with `videossr export verl`"
+            "make the rows again (for verl: `videossr export verl`)"
         )
     return dataset.clips(index)
 

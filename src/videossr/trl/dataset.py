@@ -1,0 +1,42 @@
+"""The rows of a dataset for TRL. It can be imported only where the library datasets is installed."""
+
+from __future__ import annotations
+
+import datasets
+
+from videossr.dataset.dataset import VideoSSRDataset
+from videossr.dataset.references import make_references
+
+
+def sample_rows(dataset: VideoSSRDataset, *, corpus: str | None = None) -> datasets.Dataset:
+    """Make the rows of a dataset: `train_dataset` of a `videossr.trl.trainer.VideoGRPOTrainer`.
+
+    A row holds no frames, only where its clips are: they are rendered when the trainer asks for them. Rows may be
+    filtered, shuffled, mixed with those of other datasets, and given other texts and columns.
+
+    Args:
+        dataset: the samples.
+        corpus: where the frame packs of the dataset are, if not where it says.
+
+    Returns:
+        A row a sample: `prompt`, a system and a user turn in which `<video>` stands for each clip; `videos`, a
+        `videossr.dataset.references.Reference` for each clip; `data_source` and `answer`, by which answers are
+        rewarded; `id` and `category`.
+    """
+    questions = [dataset.question(index) for index in range(len(dataset))]
+    turns = [
+        [("system", question.system)] * bool(question.system) + [("user", question.prompt)] for question in questions
+    ]
+    return datasets.Dataset.from_dict(
+        {
+            "prompt": [[{"role": role, "content": content} for role, content in pairs] for pairs in turns],
+            "videos": [
+                make_references(question, index, str(dataset.path), corpus or "")
+                for index, question in enumerate(questions)
+            ],
+            "data_source": [question.data_source for question in questions],
+            "answer": [question.answer for question in questions],
+            "id": [question.id for question in questions],
+            "category": dataset["category"],
+        }
+    )

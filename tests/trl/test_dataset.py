@@ -1,0 +1,34 @@
+"""Rows for TRL: they hold no frames, and lead back to the clips that are asked about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from videossr.dataset.dataset import VideoSSRDataset
+from videossr.dataset.references import ClipCache
+from videossr.trl.dataset import sample_rows
+
+
+def test_rows_lead_back_to_every_clip_of_the_dataset(dataset: Path) -> None:
+    opened = VideoSSRDataset(dataset)
+    rows = sample_rows(opened).shuffle(seed=1)
+    assert len(rows) == len(opened)
+    cache = ClipCache()
+    for row in rows:
+        item = opened[opened.find(row["id"])]
+        assert [turn["role"] for turn in row["prompt"]] == ["system", "user"]
+        assert [turn["content"] for turn in row["prompt"]] == [item.question.system, item.question.prompt]
+        assert (row["answer"], row["data_source"]) == (item.question.answer, item.question.data_source)
+        assert row["category"] == item.sample.category
+        shown = cache.clips(row["videos"])
+        assert [clip.clock for clip in shown] == [clip.clock for clip in item.clips]
+        assert all(np.array_equal(one.frames, other.frames) for one, other in zip(shown, item.clips, strict=True))
+
+
+def test_rows_are_small_and_name_another_corpus(dataset: Path) -> None:
+    opened = VideoSSRDataset(dataset)
+    rows = sample_rows(opened, corpus=str(opened.corpus.path))
+    assert rows.data.nbytes / len(rows) < 5000
+    assert {reference["corpus"] for row in rows for reference in row["videos"]} == {str(opened.corpus.path)}

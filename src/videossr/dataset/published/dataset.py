@@ -104,6 +104,8 @@ class PublishedDataset:
             row = self.rows[index]
         except ValueError:
             return "unreadable"
+        if row.category:
+            return row.category
         task = _task(row.data_source)
         if task == "jigsaw":
             return f"jigsaw/{len(row.videos)}"
@@ -176,7 +178,8 @@ class PublishedDataset:
             score = scorer(source)
         except ValueError as error:
             if self.scored_as is None:
-                raise DataError(f"{row.where}: {error}; name the one it is scored as with --source") from error
+                unknown = error if source else "it does not say of which type its answer is"
+                raise DataError(f"{row.where}: {unknown}; name the one it is scored as with --source") from error
             source = self.scored_as
             score = scorer(source)
         try:

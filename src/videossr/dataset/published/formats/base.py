@@ -71,7 +71,7 @@ def short(value: object) -> str:
 
 
 def require(row: Table, *names: str) -> None:
-    """Raise DataError for fields that a row lacks; null counts as absent, as in rows of several files that were joined."""
+    """Raise DataError for fields that a row lacks. Null counts as absent, as where several files were joined."""
     if missing := [name for name in names if row.get(name) is None]:
         raise DataError(f"there is no {', '.join(missing)}")
 

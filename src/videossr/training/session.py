@@ -117,13 +117,14 @@ def _announce(config: TrainConfig, plan: RunPlan, questions: QuestionSet, observ
         parts = (f"{name} {size} (of {known[name]})" for name, size in sizes.items())
         observer.on_message(f"questions a pass, by set: {', '.join(parts)}")
     if unreadable := list(plan.unreadable.values()):
-        observer.on_message(
-            f"{len(unreadable)} of them cannot be asked and will be left out:\n" + "\n".join(unreadable[:SHOWN])
-        )
+        observer.on_message(f"{len(unreadable)} of them cannot be asked and will be left out:")
+        for reason in unreadable[:SHOWN]:
+            observer.on_message(reason)
     observer.on_message(
-        f"memory for groups of {plan.load.answers} answers behind {plan.load.prompt} tokens, as planned:\n"
-        f"{plan.memory.table()}"
+        f"memory for groups of {plan.load.answers} answers behind {plan.load.prompt} tokens, as planned:"
     )
+    for line in plan.memory.table().splitlines():  # each by itself, since a message is printed on one line
+        observer.on_message(line)
 
 
 def _complete_run(folder: Path, questions: QuestionSet, observer: RunObserver) -> TrainRun:

@@ -75,7 +75,8 @@ def test_parse_number_reads_one_number(text: str, number: float | None) -> None:
 )
 def test_a_number_is_scored_by_its_relative_error(answer: str, gold: str, smooth: float, strict: float) -> None:
     scores = compute_score("videossr/number", answer, gold)
-    assert (scores["smooth"], scores["strict"]) == (pytest.approx(smooth), strict)
+    assert scores["smooth"] == pytest.approx(smooth)
+    assert scores["strict"] == strict
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ def test_train_in_two_processes_equals_train_in_one(
     (broken / "packs" / f"{packs[second]}.pack").write_bytes(b"")
     failing = {"data__corpus": f'"{broken}"', "run__seed": f"{seed}"}
     mixed = {"data__path": "", "data__sets__ours__path": f'"{small / "data"}"'}
-    mixed |= {"data__sets__one__path": f'"{small / "data"}"', "data__sets__one__weight": 2, "data__mix": "even"}
+    mixed |= {"data__sets__one__path": f'"{small / "data"}"', "data__sets__one__weight": "2", "data__mix": "even"}
     single_runs = {
         "full": train(three_step_config(), tmp_path / "full"),
         "lora": train(three_step_config(**LORA), tmp_path / "lora"),

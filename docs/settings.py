@@ -18,7 +18,16 @@ from videossr.builder.recipe import CategorySpec, Recipe
 from videossr.tasks.counting import Counting
 from videossr.tasks.grounding import Grounding
 from videossr.tasks.jigsaw import Jigsaw
-from videossr.training.config import DataConfig, GrpoConfig, LogConfig, Lora, ModelConfig, OptimConfig, RunSettings
+from videossr.training.config import (
+    DataConfig,
+    GrpoConfig,
+    LogConfig,
+    Lora,
+    ModelConfig,
+    OptimConfig,
+    RunSettings,
+    SetConfig,
+)
 
 REFERENCE = Path(__file__).parent / "reference"
 BEGIN, END = "<!-- settings: written by docs/settings.py -->\n", "<!-- end of settings -->\n"
@@ -35,6 +44,7 @@ PAGES: Mapping[str, Mapping[str, type]] = {
         "Model: `model`": ModelConfig,
         "Adapters: `model.lora`": Lora,
         "Data: `data`": DataConfig,
+        "One of several sets: `data.sets.NAME`": SetConfig,
         "Run: `run`": RunSettings,
         "GRPO: `grpo`": GrpoConfig,
         "Optimizer: `optim`": OptimConfig,

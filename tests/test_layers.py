@@ -82,7 +82,7 @@ PUBLIC = [
 
 
 _LIGHT = (
-    *("", ".batching", ".config", ".cost", ".metrics", ".checkpoints"),
+    *("", ".batching", ".config", ".cost", ".metrics", ".mixture", ".checkpoints"),
     *(".runs", ".runs.health", ".runs.records", ".runs.writer"),
 )
 TORCH_FREE = {f"videossr.training{name}" for name in _LIGHT} | {"videossr.engine.checkpoint_folder"}

@@ -8,7 +8,7 @@ import re
 import tomllib
 from collections.abc import Hashable, Iterator, Mapping
 from functools import cache
-from typing import Any, TypeVar, cast, get_type_hints
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
@@ -51,7 +51,8 @@ def _line(kind: Any, problem: ErrorDetails) -> str:
     inside = "".join(f" in {name}" for name in outer[:1])
     if problem["type"] == "unexpected_keyword_argument":
         for name in outer:
-            kind = get_type_hints(kind)[str(name)]
+            # A table of tables, whatever their names, leads on to what each of them is.
+            kind = get_args(kind)[1] if get_origin(kind) is dict else get_type_hints(kind)[str(name)]
         known = [field.name for field in dataclasses.fields(kind)]
         return f"unknown key {str(last)!r}{inside}{suggest(str(last), known)}"
     place = ".".join(str(name) for name in problem["loc"] if name != "[key]")

@@ -11,6 +11,7 @@ from typing import Protocol
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.dataset.manifest import NAME as MANIFEST
 from videossr.dataset.published.dataset import PublishedDataset
+from videossr.dataset.published.shown import VideoSettings
 from videossr.errors import ConfigError
 from videossr.question import Clip, Gold, Question, Truth
 from videossr.storage.output_dir import UNFINISHED
@@ -59,7 +60,12 @@ class QuestionSet(Protocol):
 
 
 def open_questions(
-    path: str | AnyPath, corpus: str | AnyPath | None = None, source: str | None = None, *, anywhere: bool = False
+    path: str | AnyPath,
+    corpus: str | AnyPath | None = None,
+    source: str | None = None,
+    *,
+    anywhere: bool = False,
+    video: VideoSettings | None = None,
 ) -> QuestionSet:
     """Open the questions of a folder that `videossr build` wrote, or of rows that others have published.
 
@@ -70,6 +76,7 @@ def open_questions(
         source: the `data_source` by which rows are scored whose own one is not known, such as ``videossr/choice``.
         anywhere: whether rows show files wherever they say that these are, not only below `corpus` or their own
             folder. Rows of somebody else may name any file of yours.
+        video: which frames of their videos rows show, and how large, where they do not say.
 
     Returns:
         The questions, opened but not decoded.
@@ -77,13 +84,15 @@ def open_questions(
     Raises:
         NotFoundError: there is no dataset and there are no rows at `path`.
         DataError: a file there is damaged or has another format.
-        ConfigError: `source` or `anywhere` is given for a dataset, which records how it is scored and has a corpus.
+        ConfigError: `source`, `anywhere` or `video` is given for a dataset, which records all of that.
     """
     folder = to_path(path)
     if not any((folder / name).exists() for name in (MANIFEST, UNFINISHED)):
-        return PublishedDataset(folder, corpus=corpus, source=source, anywhere=anywhere)
+        return PublishedDataset(folder, corpus=corpus, source=source, anywhere=anywhere, video=video)
     if source is not None:
         raise ConfigError(f"{path} is a dataset, which records how it is scored: leave out --source")
     if anywhere:
         raise ConfigError(f"{path} is a dataset, whose frames are in its corpus: leave out --anywhere")
+    if video and video.fields():
+        raise ConfigError(f"{path} is a dataset, which records its frames: leave out {', '.join(video.fields())}")
     return VideoSSRDataset(folder, corpus=corpus)

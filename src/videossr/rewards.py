@@ -125,6 +125,12 @@ def outside_thoughts(text: str) -> str:
     return said.rpartition("<answer>")[2].partition("</answer>")[0]
 
 
+def boxed_or_whole(text: str) -> list[str]:
+    r"""Return what stands in each `\boxed{...}` of what a text says, see `outside_thoughts`; without any, all of it."""
+    said = outside_thoughts(text)
+    return re.findall(r"\\boxed\{([^{}]*)\}", said) or [said]
+
+
 def find_spans(text: str) -> Iterator[tuple[float, float]]:
     """Yield the intervals that a text names, see `parse_span`; the second time may be the smaller one."""
     text = outside_thoughts(text)

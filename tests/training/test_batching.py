@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from videossr.training.batching import Mix, batch_for_step, choose_questions, steps_in
+from videossr.errors import ConfigError
+from videossr.training.batching import Mix, SetShares, batch_for_step, choose_questions, set_sizes, steps_in
 
 CATEGORIES = ["grounding/mirror"] * 40 + ["counting/easy"] * 20 + ["jigsaw/6"] * 7
 MIXES = st.sampled_from(["shuffled", "even", "single"])
@@ -85,3 +86,76 @@ def test_choose_questions_refuses_unknown_categories_and_empty_shares(
 )
 def test_steps_in_rounds_up_and_is_at_least_one(questions: int, batch: int, epochs: float, steps: int) -> None:
     assert steps_in(questions, batch, epochs) == steps
+
+
+NAMES = ["ours"] * 67 + ["mine"] * 5 + ["theirs"] * 30
+MIXED = [*CATEGORIES, *["choice"] * 5, *["span/a"] * 20, *["span/b"] * 10]
+
+
+def a_pass(number: int, batch: int, mix: Mix, seed: int, shares: SetShares) -> list[list[int]]:
+    """Return the batches of one pass, from 0."""
+    size = steps_in(len(NAMES), batch, 1)
+    numbers = range(number * size + 1, (number + 1) * size + 1)
+    return [batch_for_step(one, range(len(NAMES)), MIXED, batch, mix, seed, shares) for one in numbers]
+
+
+@given(
+    st.integers(1, 40),
+    st.sampled_from(["shuffled", "even"]),
+    st.integers(0, 5),
+    st.tuples(*[st.sampled_from([0.1, 0.5, 1, 2, 3.7])] * 3),
+)
+def test_a_pass_has_the_share_of_each_set_exactly_and_its_batches_nearly(
+    batch: int, mix: Mix, seed: int, weights: tuple[float, float, float]
+) -> None:
+    shares = SetShares(NAMES, dict(zip(("ours", "mine", "theirs"), weights, strict=True)))
+    sizes = set_sizes(range(len(NAMES)), shares)
+    assert sum(sizes.values()) == len(NAMES)
+    for number in range(2):
+        batches = a_pass(number, batch, mix, seed, shares)
+        assert Counter(NAMES[index] for one in batches for index in one) == sizes
+        assert all(len(one) == batch for one in batches[:-1])
+        for one in batches:
+            counts = Counter(NAMES[index] for index in one)
+            for name, weight in shares.weights.items():
+                assert abs(sizes[name] - len(NAMES) * weight / sum(weights)) < 1
+                assert abs(counts[name] - len(one) * sizes[name] / len(NAMES)) < 2
+
+
+def test_every_question_of_a_set_is_asked_before_any_is_asked_again() -> None:
+    shares = SetShares(NAMES, {"ours": 1, "mine": 1, "theirs": 1})
+    assert set_sizes(range(102), shares) == {"mine": 34, "ours": 34, "theirs": 34}
+    asked = [index for number in range(4) for one in a_pass(number, 10, "shuffled", 3, shares) for index in one]
+    for name, members in (("ours", range(67)), ("mine", range(67, 72)), ("theirs", range(72, 102))):
+        own = [index for index in asked if NAMES[index] == name]
+        assert len(own) == 4 * 34
+        rounds = [own[first : first + len(members)] for first in range(0, len(own), len(members))]
+        assert all(sorted(one) == list(members) for one in rounds if len(one) == len(members))
+        assert len(rounds) == 1 or rounds[0] != rounds[1]
+
+
+def test_mixed_batches_are_a_function_of_the_seed() -> None:
+    shares = SetShares(NAMES, {"ours": 2, "mine": 1, "theirs": 1})
+    assert a_pass(1, 7, "even", 4, shares) == a_pass(1, 7, "even", 4, SetShares(NAMES, shares.weights))
+    assert a_pass(1, 7, "even", 4, shares) != a_pass(1, 7, "even", 5, shares)
+    assert a_pass(0, 7, "even", 4, shares) != a_pass(1, 7, "even", 4, shares)
+
+
+def test_an_even_mix_spreads_the_categories_within_each_set() -> None:
+    shares = SetShares(NAMES, {"ours": 1, "mine": 1, "theirs": 2})
+    for one in a_pass(0, 20, "even", 1, shares)[:-1]:
+        counts = Counter(MIXED[index] for index in one)
+        assert abs(counts["span/a"] - 20 / 3) < 2.5
+        assert abs(counts["span/b"] - 10 / 3) < 2.5
+
+
+@pytest.mark.parametrize(
+    ("chosen", "weights", "message"),
+    [
+        (range(67), {"ours": 1, "mine": 1}, "data.sets.mine: data.categories and data.share leave nothing of it"),
+        (range(102), {"ours": 1, "mine": 1e-4, "theirs": 1}, "data.sets.mine.weight is 0.0001, too small for one"),
+    ],
+)
+def test_set_sizes_refuses_sets_without_a_question(chosen: range, weights: dict[str, float], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        set_sizes(chosen, SetShares(NAMES, weights))

@@ -102,7 +102,7 @@ def test_train_in_two_processes_equals_train_in_one(
     three_step_config: Callable[..., TrainConfig], model: Path, small: Path, tmp_path: Path
 ) -> None:
     """Compare copied and sharded weights, full training and LoRA, recomputation, two updates per batch with a tracker,
-    dynamic sampling, and a batch in which one process has no question that can be shown.
+    dynamic sampling, a mixture, and a batch in which one process has no question that can be shown.
     """
     broken = tmp_path / "broken"
     shutil.copytree(small / "corpus", broken)
@@ -114,12 +114,15 @@ def test_train_in_two_processes_equals_train_in_one(
     seed, second = next((seed, b) for seed, (a, b, c) in batches if packs[b] not in (packs[a], packs[c]))
     (broken / "packs" / f"{packs[second]}.pack").write_bytes(b"")
     failing = {"data__corpus": f'"{broken}"', "run__seed": f"{seed}"}
+    mixed = {"data__path": "", "data__sets__ours__path": f'"{small / "data"}"'}
+    mixed |= {"data__sets__one__path": f'"{small / "data"}"', "data__sets__one__weight": "2", "data__mix": "even"}
     single_runs = {
         "full": train(three_step_config(), tmp_path / "full"),
         "lora": train(three_step_config(**LORA), tmp_path / "lora"),
         "parts": train(three_step_config(**PARTS), tmp_path / "parts"),
         "filled": train(three_step_config(**FILLED), tmp_path / "filled"),
         "failing": train(three_step_config(**failing), tmp_path / "failing"),
+        "mixed": train(three_step_config(**mixed), tmp_path / "mixed"),
     }
     assert second in {failure.index for failure in single_runs["failing"].failures if failure.step == 1}
     texts = [text for sample in single_runs["full"].shown for text in sample.texts]
@@ -133,6 +136,8 @@ def test_train_in_two_processes_equals_train_in_one(
         tmp_path,
         {
             "full-copies": {"config": three_step_config()},
+            "mixed-copies": {"config": three_step_config(**mixed)},
+            "mixed-shards": {"config": three_step_config(**mixed, **FSDP)},
             "full-shards": {"config": three_step_config(**FSDP, run__recompute="true")},
             "lora-copies": {"config": three_step_config(**LORA)},
             "lora-shards": {"config": three_step_config(**LORA, **FSDP)},

@@ -1,4 +1,4 @@
-"""`videossr train`: train a checkpoint on a dataset."""
+"""`videossr train`: train a checkpoint on questions whose answers are known."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def command(
     *settings: Setting,
     out: str,
 ) -> None:
-    """Train a checkpoint with GRPO, or with supervision, on a dataset whose answers are known.
+    """Train a checkpoint with GRPO, or with supervision, on datasets, labelled rows, or a mixture of them.
 
     A run that was stopped continues from its last checkpoint when the same command is run again.
 

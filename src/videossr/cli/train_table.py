@@ -117,23 +117,28 @@ def _times(seconds: Mapping[str, float]) -> str:
 
 
 def _table(steps: list[Step]) -> Table:
-    """Draw the steps, with rewards and shares in percent. Three tasks fit on 80 characters a line."""
-    tasks = sorted({task for step in steps for task in step.tasks})
+    """Draw the steps, with rewards and shares in percent. Three sets or tasks fit on 80 characters a line."""
+    parts = sorted({part for step in steps for part in _parts(step)})
     rewarded = any(step.all for step in steps)
-    heads = ["reward", *(safe(task, 12) for task in tasks), "strict", "parsed", "KL"] if rewarded else ["loss", "lr"]
+    heads = ["reward", *(safe(part, 12) for part in parts), "strict", "parsed", "KL"] if rewarded else ["loss", "lr"]
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for head in ("step", *heads, "norm", "mismatch", "s"):
         table.add_column(head, justify="right", no_wrap=True)
     for step in steps:
         if rewarded:
-            by_task = (_of(step.tasks.get(task), "smooth") for task in tasks)
-            cells = [_of(step.all, "smooth"), *by_task, _of(step.all, "strict"), _of(step.all, "parsed")]
+            by_part = (_of(_parts(step).get(part), "smooth") for part in parts)
+            cells = [_of(step.all, "smooth"), *by_part, _of(step.all, "strict"), _of(step.all, "parsed")]
             cells.append(f"{step.all.kl:.1e}" if step.all else "-")
         else:
             cells = [f"{step.loss:.4f}", f"{step.lr:.1e}"]
         norm = "skip" if step.skipped else f"{step.grad_norm:.2g}"
         table.add_row(str(step.step), *cells, norm, f"{step.gap:.0e}", f"{step.wall:.1f}")
     return table
+
+
+def _parts(step: Step) -> Mapping[str, Rollouts]:
+    """Return the means of a step by set where there are several sets, else by task."""
+    return step.sets or step.tasks
 
 
 def _of(means: Rollouts | None, name: str) -> str:
@@ -145,8 +150,9 @@ def _line(step: Step, total: int) -> str:
     """Write a step on one line."""
     parts = [f"step {step.step} of {total}: loss {step.loss:.4f}"]
     if means := step.all:
-        by_task = ", ".join(f"{safe(task, 40)} {task_means.smooth:.3f}" for task, task_means in step.tasks.items())
-        parts.append(f"reward {means.smooth:.3f} ({by_task})" if len(step.tasks) > 1 else f"reward {means.smooth:.3f}")
+        by_part = ", ".join(f"{safe(part, 40)} {of_part.smooth:.3f}" for part, of_part in _parts(step).items())
+        several = len(_parts(step)) > 1
+        parts.append(f"reward {means.smooth:.3f} ({by_part})" if several else f"reward {means.smooth:.3f}")
         parts.append(f"strict {means.strict:.3f}, parsed {means.parsed:.3f}, KL {means.kl:.1e}")
     parts.append(f"gradient norm {step.grad_norm:.2g}, log-probability mismatch {step.gap:.0e}")
     if step.skipped:

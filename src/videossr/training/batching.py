@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,6 +17,19 @@ from videossr.errors import ConfigError
 from videossr.training.config import RunSettings
 
 Mix = Literal["shuffled", "even", "single"]
+
+
+@dataclass(frozen=True, slots=True)
+class SetShares:
+    """The sets of a mixture.
+
+    Attributes:
+        names: the set of each question.
+        weights: the share of each set in the questions that are asked, over the sum of all.
+    """
+
+    names: Sequence[str]
+    weights: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +81,7 @@ def choose_questions(
     chosen: list[int] = []
     for name in sorted(members):
         if not wanted or name in wanted:
-            shuffled = _generator(seed, 0, name).permutation(members[name]).tolist()
+            shuffled = _generator(_sequence(seed, 0, name)).permutation(members[name]).tolist()
             chosen += shuffled[round(start * len(shuffled)) : round(end * len(shuffled))]
     if not chosen:
         raise ConfigError(f"data.share: nothing is left of {len(categories)} questions between {start} and {end}")
@@ -88,9 +101,19 @@ def epochs_at(number: int, questions: int, batch: int) -> float:
 
 
 def batch_for_step(
-    number: int, chosen: Sequence[int], categories: Sequence[str], batch: int, mix: Mix, seed: int
+    number: int,
+    chosen: Sequence[int],
+    categories: Sequence[str],
+    batch: int,
+    mix: Mix,
+    seed: int,
+    shares: SetShares | None = None,
 ) -> list[int]:
     """Return the questions of one batch. Every pass shows each question once, in an order of its own.
+
+    With several sets, a pass has as many questions, and each set has its share of them, spread evenly over the batches.
+    A set goes on through its own questions from pass to pass, in a new order each time it begins again: of one that is
+    larger than its share the rest comes in the next pass, and one that is smaller begins again within the pass.
 
     Args:
         number: of the batch, from 1.
@@ -100,18 +123,72 @@ def batch_for_step(
         mix: shuffled: as they fall; even: each batch has of every category its share of the pass; single: a batch has
             one category, where it is full.
         seed: of the run.
+        shares: sets and their weights; None for a single set.
+
+    Raises:
+        ConfigError: a set has no question, or its weight is too small for one question in a pass.
     """
     batches_a_pass = math.ceil(len(chosen) / batch)
     epoch, place = divmod(number - 1, batches_a_pass)
-    order = _order(chosen, categories, batch, mix, np.random.SeedSequence([seed, 1 + epoch]))
+    if shares is not None:
+        order = _mixed(epoch, chosen, categories, mix, seed, shares)
+    else:
+        order = _order(chosen, categories, batch, mix, np.random.SeedSequence([seed, 1 + epoch]))
     return order[place * batch : (place + 1) * batch]
+
+
+def set_sizes(chosen: Sequence[int], shares: SetShares) -> dict[str, int]:
+    """Return how many questions of each set a pass has: its share of them, rounded so that the sum is theirs.
+
+    Args:
+        chosen: indices of the questions of the run.
+        shares: sets and their weights.
+
+    Raises:
+        ConfigError: a set has no question, or its weight is too small for one question in a pass.
+    """
+    present = {shares.names[index] for index in chosen}
+    if empty := sorted(shares.weights.keys() - present):
+        raise ConfigError(f"data.sets.{empty[0]}: data.categories and data.share leave nothing of it")
+    total = math.fsum(shares.weights.values())
+    exact = {name: len(chosen) * weight / total for name, weight in sorted(shares.weights.items())}
+    sizes = {name: math.floor(size) for name, size in exact.items()}
+    by_remainder = sorted(exact, key=lambda name: (sizes[name] - exact[name], name))
+    for name in by_remainder[: len(chosen) - sum(sizes.values())]:
+        sizes[name] += 1
+    if none := [name for name, size in sizes.items() if not size]:
+        raise ConfigError(
+            f"data.sets.{none[0]}.weight is {shares.weights[none[0]]:g}, too small for one of the {len(chosen)} "
+            "questions of a pass"
+        )
+    return sizes
+
+
+def _mixed(
+    epoch: int, chosen: Sequence[int], categories: Sequence[str], mix: Mix, seed: int, shares: SetShares
+) -> list[int]:
+    """Order the questions of one pass through several sets: the k-th of a set of n stands at (k + 1/2) / n of it."""
+    members = _members(chosen, shares.names)
+    keyed: list[tuple[float, str, int]] = []
+    for name, size in set_sizes(chosen, shares).items():
+        own = members[name]
+        first = epoch * size
+        rounds = range(first // len(own), (first + size - 1) // len(own) + 1)
+        order = [
+            index
+            for number in rounds
+            for index in _order(own, categories, len(own), mix, _sequence(seed, 1 + number, name))
+        ]
+        start = first - rounds.start * len(own)
+        keyed += [((k + 0.5) / size, name, index) for k, index in enumerate(order[start : start + size])]
+    return [index for _, _, index in sorted(keyed, key=lambda entry: entry[:2])]
 
 
 def _order(
     chosen: Sequence[int], categories: Sequence[str], batch: int, mix: Mix, seed: np.random.SeedSequence
 ) -> list[int]:
     """Order the questions of one pass: consecutive stretches of it are the batches."""
-    generator = np.random.Generator(np.random.PCG64DXSM(seed))
+    generator = _generator(seed)
     shuffled: list[int] = generator.permutation(np.asarray(chosen)).tolist()
     if mix == "shuffled":
         return shuffled
@@ -142,9 +219,14 @@ def _members(indices: Sequence[int] | range, categories: Sequence[str]) -> dict[
     return members
 
 
-def _generator(seed: int, *words: int | str) -> np.random.Generator:
-    """Return a generator of its own for each seed and words."""
+def _sequence(seed: int, *words: int | str) -> np.random.SeedSequence:
+    """Return a seed sequence of its own for each seed and words."""
     numbers = [
         word if isinstance(word, int) else int.from_bytes(word.encode()[:64].ljust(64, b"\0"), "big") for word in words
     ]
-    return np.random.Generator(np.random.PCG64DXSM(np.random.SeedSequence([seed, *numbers])))
+    return np.random.SeedSequence([seed, *numbers])
+
+
+def _generator(seed: np.random.SeedSequence) -> np.random.Generator:
+    """Return the generator of a seed."""
+    return np.random.Generator(np.random.PCG64DXSM(seed))

@@ -12,10 +12,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
+from pydantic.fields import FieldInfo
 
 from videossr.config import override, parse, plain
+from videossr.dataset.published.shown import VideoSettings
 from videossr.errors import ConfigError
 from videossr.registry import suggest
 from videossr.storage.parsing import read_toml
@@ -46,14 +48,37 @@ class ModelConfig:
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
-class DataConfig:
-    """The questions that it is trained on."""
+class QuestionsConfig:
+    """One set of questions: a dataset, or labelled rows."""
 
-    path: Annotated[str, Field(description="folder or address of a dataset")] = ""
-    corpus: Annotated[str | None, Field(description="where its frame packs are, if not where the dataset says")] = None
+    path: Annotated[str, Field(description="folder or address of a dataset, or file or folder of labelled rows")] = ""
+    corpus: Annotated[
+        str | None, Field(description="where its frame packs or videos are, if not where the dataset or the rows say")
+    ] = None
+    source: Annotated[
+        str | None, Field(description="the data_source by which rows are scored that have none that is known")
+    ] = None
     anywhere: Annotated[
         bool, Field(description="show files wherever published rows say that they are, not only below their folder")
     ] = False
+    video: VideoSettings = Field(default_factory=VideoSettings)
+
+
+@dataclass(frozen=True, config=_STRICT, kw_only=True)
+class SetConfig(QuestionsConfig):
+    """One of several sets of questions, and its share of them."""
+
+    weight: Annotated[float, Field(gt=0, description="its share of the questions, over the sum of all weights")] = 1.0
+
+
+@dataclass(frozen=True, config=_STRICT, kw_only=True)
+class DataConfig(QuestionsConfig):
+    """The questions that it is trained on."""
+
+    sets: Annotated[
+        dict[Annotated[str, Field(pattern=r"^[\w-]+$")], SetConfig],
+        Field(description="several sets by names of your choice, instead of the one of data.path"),
+    ] = Field(default_factory=dict)
     categories: Annotated[tuple[str, ...], Field(description="those it is trained on; none named: all")] = ()
     share: Annotated[
         tuple[float, float], Field(description="of the shuffled questions, from and to: (0, 0.1) is the first tenth")
@@ -66,6 +91,28 @@ class DataConfig:
     ] = "shuffled"
     threads: Annotated[int, Field(ge=1, le=256, description="that render frames ahead of the model")] = 4
     ahead_mb: Annotated[int, Field(ge=1, description="MiB that frames made ready may take")] = 2048
+
+    @model_validator(mode="after")
+    def _check_sets(self) -> DataConfig:
+        """With `data.sets`, their paths and what belongs to them are set for each, and `mix` cannot be `single`."""
+        if not self.sets:
+            return self
+        names = [field.name for field in fields(QuestionsConfig)]
+        if own := [name for name in names if getattr(self, name) != getattr(_UNSET, name)]:
+            raise ValueError(f"data.{own[0]} is of one set, and there are data.sets: set data.sets.NAME.{own[0]}")
+        if missing := [name for name, one in self.sets.items() if not one.path]:
+            raise ValueError(f"data.sets.{missing[0]}.path is not set")
+        if self.mix == "single":
+            raise ValueError("data.mix=single fills a batch with one category, and data.sets gives each set its share")
+        return self
+
+    @property
+    def paths(self) -> str:
+        """Where the questions are, for people."""
+        return self.path or ", ".join(one.path for one in self.sets.values())
+
+
+_UNSET = QuestionsConfig()
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
@@ -222,11 +269,13 @@ def names() -> list[str]:
 def keys() -> dict[str, str]:
     """Describe every key that can be set, by its dotted name: its default, and what it is."""
     hints = get_type_hints(TrainConfig)
-    tables = {field.name: hints[field.name] for field in fields(TrainConfig)} | {"model.lora": Lora}
+    tables = {field.name: hints[field.name] for field in fields(TrainConfig)}
+    tables |= {"model.lora": Lora, "data.video": VideoSettings, "data.sets.NAME": SetConfig}
     return {
         f"{name}.{field.name}": f"{field.default!r}" + "".join(f", {words}" for words in _described(table, field.name))
         for name, table in tables.items()
         for field in fields(table)
+        if not isinstance(field.default, FieldInfo)  # a table, whose keys are listed by themselves
     }
 
 

@@ -14,6 +14,7 @@ from videossr.question_set import QuestionSet
 from videossr.rewards import scorer
 from videossr.training.batching import batch_for_step, epochs_at
 from videossr.training.config import DataConfig, RunSettings
+from videossr.training.mixture import shares_of
 from videossr.training.parallel import World
 from videossr.training.policy import Policy
 
@@ -28,6 +29,7 @@ class PreparedQuestion:
         category, task: of the dataset.
         prompt: what the model reads.
         position: in the batch, over all processes.
+        set: name of its set; empty where there is only one.
     """
 
     index: int
@@ -36,6 +38,7 @@ class PreparedQuestion:
     task: str
     prompt: Prompt
     position: int = 0
+    set: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ class QuestionLoader:
             chosen: indices of the questions that the run is trained on.
             policy: makes the prompts.
             run: size of a batch, and seed.
-            data: mixture of categories, threads and memory.
+            data: mixture of sets and categories, threads and memory.
             batches: numbers of the batches with which a step may begin.
             batches_per_step: batches that a step asks, at most, so that the last may reach beyond `batches`.
             answer_tokens: room behind the prompt for an answer; None: for the gold answer.
@@ -86,6 +89,7 @@ class QuestionLoader:
         self._mix = data.mix
         self._answer_tokens = answer_tokens
         self._world = world
+        self._shares = shares_of(questions, data.sets)
         self._categories = [questions.category(index) for index in range(len(questions))]
         self.batch = batches.start - 1
         self._last = batches.stop - 1
@@ -130,7 +134,9 @@ class QuestionLoader:
 
     def _share(self, number: int) -> list[Place]:
         """Return this process's share of a batch."""
-        batch = batch_for_step(number, self._chosen, self._categories, self._run.batch, self._mix, self._run.seed)
+        batch = batch_for_step(
+            number, self._chosen, self._categories, self._run.batch, self._mix, self._run.seed, self._shares
+        )
         return self._world.shard([Place(position, index) for position, index in enumerate(batch)])
 
     def _prepare(self, place: Place) -> PreparedQuestion:
@@ -146,4 +152,5 @@ class QuestionLoader:
             task=question.data_source.removeprefix("videossr/"),
             prompt=prompt,
             position=place.position,
+            set=self._shares.names[place.index] if self._shares else "",
         )

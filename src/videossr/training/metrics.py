@@ -19,7 +19,7 @@ class GroupMetrics:
     """The metrics of one question's group of answers.
 
     Attributes:
-        category, task: of the question.
+        category, task, set: of the question; the set is empty where there is only one.
         smooth, strict, parsed: of each answer, see `videossr.rewards`.
         texts: of each answer.
         tokens: of each answer, how many.
@@ -40,6 +40,7 @@ class GroupMetrics:
     kept: bool = True
     kl: float = 0.0
     entropy: float = 0.0
+    set: str = ""
 
     @property
     def noise(self) -> bool:
@@ -54,11 +55,12 @@ def is_uninformative(rewards: Sequence[float], strict: Sequence[float]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class MetricSummary:
-    """Means over all groups, and over those of each task and category, by name."""
+    """Means over all groups, and over those of each task, category and set, by name."""
 
     all: Rollouts
     tasks: dict[str, Rollouts]
     categories: dict[str, Rollouts]
+    sets: dict[str, Rollouts]
 
 
 def summarize(groups: Sequence[GroupMetrics], reward: Literal["smooth", "strict"] = "smooth") -> MetricSummary:
@@ -67,11 +69,14 @@ def summarize(groups: Sequence[GroupMetrics], reward: Literal["smooth", "strict"
     def by(name: Callable[[GroupMetrics], str]) -> dict[str, Rollouts]:
         return {
             value: rollout_metrics([group for group in groups if name(group) == value], reward)
-            for value in sorted({name(group) for group in groups})
+            for value in sorted({name(group) for group in groups} - {""})
         }
 
     return MetricSummary(
-        rollout_metrics(groups, reward), by(lambda group: group.task), by(lambda group: group.category)
+        rollout_metrics(groups, reward),
+        by(lambda group: group.task),
+        by(lambda group: group.category),
+        by(lambda group: group.set),
     )
 
 

@@ -5,6 +5,7 @@ Each part of training gets what was resolved here, and its own table of the conf
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,11 +15,12 @@ from videossr.engine.checkpoint import Checkpoint, find_device, open_checkpoint
 from videossr.engine.model import base_model
 from videossr.errors import ConfigError
 from videossr.question_set import QuestionSet
-from videossr.training.batching import RunLength, choose_questions, run_length
+from videossr.training.batching import RunLength, choose_questions, run_length, set_sizes
 from videossr.training.checkpoints.model_files import peculiarities
 from videossr.training.config import TrainConfig
 from videossr.training.cost.flops import Load
 from videossr.training.cost.memory import MemoryPlan, largest_load, plan_run
+from videossr.training.mixture import find_unreadable, shares_of
 from videossr.training.optim import Optimizer
 from videossr.training.parallel import Parallelism, World, parallelize
 from videossr.training.policy import Policy, load_policy
@@ -35,6 +37,7 @@ class RunPlan:
         device: of the model in this process.
         dtype: of weights and arithmetic.
         chosen: indices of the questions that the run is trained on.
+        unreadable: why some of these can never be asked, by index.
         length: how many steps and batches there are, at most.
         load: the largest question.
         memory: that the run will need.
@@ -44,6 +47,7 @@ class RunPlan:
     device: torch.device
     dtype: torch.dtype
     chosen: tuple[int, ...]
+    unreadable: Mapping[int, str]
     length: RunLength
     load: Load
     memory: MemoryPlan
@@ -88,11 +92,14 @@ def resolve_plan(config: TrainConfig, questions: QuestionSet, world: World) -> R
 
     Raises:
         ConfigError: settings do not fit together or to this machine, such as its memory.
-        DataError: the checkpoint cannot be opened, or none of the questions can be shown.
+        DataError: the checkpoint cannot be opened, or none of the questions of a set can be shown.
         MissingExtraError: a tracker is not installed.
     """
     categories = [questions.category(index) for index in range(len(questions))]
     chosen = choose_questions(categories, config.data.categories, config.data.share, config.run.seed)
+    if shares := shares_of(questions, config.data.sets):
+        set_sizes(chosen, shares)
+    unreadable = find_unreadable(questions, chosen)
     check_trackers(config.log)
     device = find_device(config.run.device)
     dtype = resolve_dtype(config.run.dtype, device)
@@ -104,7 +111,7 @@ def resolve_plan(config: TrainConfig, questions: QuestionSet, world: World) -> R
     if shortage:
         raise ConfigError(shortage)
     length = run_length(config.run, config.batches_per_step, len(chosen))
-    return RunPlan(checkpoint, device, dtype, tuple(chosen), length, load, memory)
+    return RunPlan(checkpoint, device, dtype, tuple(chosen), unreadable, length, load, memory)
 
 
 def prepare_run(

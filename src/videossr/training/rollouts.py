@@ -311,6 +311,7 @@ def group_result(group: AnswerGroup, losses: Sequence[GroupLoss]) -> GroupResult
         kept=group.kept,
         kl=sum(loss.kl for loss in losses),
         entropy=sum(loss.entropy for loss in losses),
+        set=prepared.set,
     )
     return GroupResult(
         loss=sum(float(loss.total) for loss in losses),

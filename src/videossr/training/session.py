@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
@@ -25,14 +26,16 @@ from videossr.config import flatten, plain
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.dataset.manifest import is_benchmark, versions
 from videossr.engine.checkpoint import device_name, out_of_memory
-from videossr.question_set import QuestionSet, open_questions
+from videossr.question_set import QuestionSet
 from videossr.storage.output_dir import UNFINISHED, local_folder
 from videossr.storage.paths import AnyPath, write_text
 from videossr.storage.provenance import installed_versions
+from videossr.training.batching import set_sizes
 from videossr.training.checkpoints.checkpoint import latest, link, model_card, restore, save, step_of
 from videossr.training.config import TrainConfig, load_config
 from videossr.training.cost.memory import GIB
 from videossr.training.loader import QuestionLoader
+from videossr.training.mixture import open_data, paths_of, sets_of, shares_of
 from videossr.training.parallel import World, join_processes
 from videossr.training.plan import RunContext, RunPlan, prepare_run, resolve_plan
 from videossr.training.process_checks import check_equal, check_reach, check_shared, weights_fingerprint
@@ -44,6 +47,9 @@ from videossr.training.runs.writer import RunWriter
 from videossr.training.trainer import StepResult, Trainer
 
 LIBRARIES = ("torch", "transformers", "accelerate", "peft", "torchao")
+
+SHOWN = 5
+"""Questions that cannot be asked, of which the reason is printed before the start."""
 
 LOWER = "Try a lower --optim.lr, or --run.dtype=float32, in a new run"
 
@@ -76,18 +82,17 @@ def train(
         config = load_config(config, settings)
     elif settings:
         raise ValueError("settings replace values of a recipe or a file; change those of a TrainConfig itself")
-    if not config.model.path or not config.data.path:
-        unset = "model.path" if not config.model.path else "data.path"
-        raise ConfigError(f"{unset} is not set: give --{unset}=FOLDER")
+    if not config.model.path:
+        raise ConfigError("model.path is not set: give --model.path=FOLDER")
     with join_processes() as world, ExitStack() as stack:
         observer = SilentObserver() if observer is None or world.rank else observer
-        questions = open_questions(config.data.path, corpus=config.data.corpus, anywhere=config.data.anywhere)
-        if isinstance(questions, VideoSSRDataset) and is_benchmark(questions.manifest):
-            observer.on_message(f"{config.data.path} is a benchmark: it cannot measure a model that was trained on it")
+        questions = open_data(config.data)
+        for one in sets_of(questions):
+            if isinstance(one, VideoSSRDataset) and is_benchmark(one.manifest):
+                observer.on_message(f"{one.path} is a benchmark: it cannot measure a model that was trained on it")
         plan = resolve_plan(config, questions, world)
-        check_equal(
-            world, {**_versions(), "dataset": questions.hash, "weights": weights_fingerprint(plan.checkpoint.folder)}
-        )
+        weights = weights_fingerprint(plan.checkpoint.folder)
+        check_equal(world, {**_versions(), "dataset": questions.hash, "weights": weights})
         check_reach(world, plan.device)
         claim = claim_run(folder, config, plan.length, len(plan.chosen))
         if world.on_main(lambda: stack.enter_context(claim)):
@@ -116,10 +121,20 @@ def _announce(config: TrainConfig, plan: RunPlan, questions: QuestionSet, observ
     low, high = config.data.share
     why = f" (data.share {low:g} to {high:g})" if len(plan.chosen) < len(questions) else ""
     observer.on_message(f"{len(plan.chosen)} of {len(questions)} questions{why}, {steps}, on {plan.device}")
+    if shares := shares_of(questions, config.data.sets):
+        sizes = set_sizes(plan.chosen, shares)
+        known = Counter(shares.names[index] for index in plan.chosen)
+        parts = (f"{name} {size} (of {known[name]})" for name, size in sizes.items())
+        observer.on_message(f"questions a pass, by set: {', '.join(parts)}")
+    if unreadable := list(plan.unreadable.values()):
+        observer.on_message(f"{len(unreadable)} of them cannot be asked and will be left out:")
+        for reason in unreadable[:SHOWN]:
+            observer.on_message(reason)
     observer.on_message(
-        f"memory for groups of {plan.load.answers} answers behind {plan.load.prompt} tokens, as planned:\n"
-        f"{plan.memory.table()}"
+        f"memory for groups of {plan.load.answers} answers behind {plan.load.prompt} tokens, as planned:"
     )
+    for line in plan.memory.table().splitlines():  # each by itself, since a message is printed on one line
+        observer.on_message(line)
 
 
 def _complete_run(folder: Path, questions: QuestionSet, observer: RunObserver) -> TrainRun:
@@ -135,7 +150,8 @@ def _check_questions(trained: AnyPath, dataset: str, questions: QuestionSet) -> 
     """Raise OutputError where a run or checkpoint was trained on other questions, by the dataset's hash."""
     if dataset != questions.hash:
         raise OutputError(
-            f"{trained} was trained on other questions than {questions.path} has now; choose another --out"
+            f"{trained} was trained on other questions than there are in {paths_of(questions)} now; "
+            "choose another --out"
         )
 
 
@@ -347,7 +363,7 @@ class Session:
         manifest = TrainManifest(
             steps=self.step,
             hash=context.questions.hash,
-            questions=str(context.questions.path),
+            questions=paths_of(context.questions),
             versions=_versions(),
             describe=describe,
             seconds=round(self.seconds + time.monotonic() - self._started, 1),

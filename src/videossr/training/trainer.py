@@ -288,6 +288,7 @@ class Trainer:
             all=means.all if means else None,
             tasks=means.tasks if means else {},
             categories=means.categories if means else {},
+            sets=means.sets if means else {},
         )
         failures = tuple(chain.from_iterable(world.gather(tally.failures)))
         last = number == self._steps[-1] or self._loader.is_exhausted

@@ -146,7 +146,7 @@ def test_open_questions_finds_frames_at_their_path_or_below_the_corpus(
     opened = open_questions(write_json(tmp_path / "rows.jsonl", rows), anywhere=True)
     assert opened.clips(0)[0].frames.shape == (4, 160, 256, 3)
     assert len(opened.clips(1)[0].frames) == 1
-    with pytest.raises(ValueError, match=r"rows.jsonl, row 2: academic/v1/0.jpg does not exist.*--corpus"):
+    with pytest.raises(ValueError, match=r"rows.jsonl, line 3: academic/v1/0.jpg does not exist.*--corpus"):
         opened.clips(2)
     with_corpus = open_questions(tmp_path / "rows.jsonl", corpus=released / "48frames")
     assert np.array_equal(with_corpus.clips(2)[0].frames, opened.clips(0)[0].frames)
@@ -219,7 +219,7 @@ def test_published_dataset_names_a_bad_row_and_reads_the_others(
     good = row("counting", "<video>\nHow many?", [{"video": ["a.jpg"]}], "1,2,3")
     path = write_json(tmp_path / "rows.jsonl", [good, {**good, **change}, good])
     opened = open_questions(path)
-    with pytest.raises(ValueError, match=f"rows.jsonl, row 1: .*{message}"):
+    with pytest.raises(ValueError, match=f"rows.jsonl, line 2: .*{message}"):
         opened.question(1)
     assert opened.question(0) == opened.question(2)
     assert opened.question(0).clocks[0].end_ms == 500
@@ -237,7 +237,11 @@ def test_published_clips_name_damaged_frames(released: Path, tmp_path: Path) -> 
     rows = [row("counting", "<video>?", [entry(names)], "0,0,0") for names in shown]
     opened = open_questions(write_json(tmp_path / "rows.jsonl", rows))
     for index, message in enumerate(
-        ("row 0: .*cut.jpg: damaged", "row 1: .*text.jpg is no picture", "row 2: other.jpg has 150 x 262 pixels.*whole")
+        (
+            "line 1: .*cut.jpg: damaged",
+            "line 2: .*text.jpg is no picture",
+            "line 3: other.jpg has 150 x 262 pixels.*whole",
+        )
     ):
         with pytest.raises(ValueError, match=message):
             opened.clips(index)
@@ -265,7 +269,7 @@ def test_published_dataset_names_a_line_that_is_no_row(line: str, tmp_path: Path
     path.write_bytes(path.read_bytes() + line.encode("latin-1") + b"\n")
     opened = open_questions(path)
     assert opened.category(1) == "unreadable"
-    with pytest.raises(ValueError, match=r"rows.jsonl, row 1: not"):
+    with pytest.raises(ValueError, match=r"rows.jsonl, line 2: not"):
         opened.question(1)
 
 
@@ -295,7 +299,10 @@ def test_open_questions_refuses_what_is_no_set_of_questions(released: Path, data
         with pytest.raises(ValueError, match=name):
             open_questions(tmp_path / name)
     pq.write_table(pa.table({"video": ["a"], "answer": ["B"]}), tmp_path / "f.parquet")
-    with pytest.raises(ValueError, match=r"f.parquet has no column data_source, prompt, videos, reward_model"):
+    with pytest.raises(
+        ValueError,
+        match=r"f.parquet: its rows have \['answer', 'video'\], by which no .* verl: reward_model",
+    ):
         open_questions(tmp_path / "f.parquet")
     (tmp_path / ".unfinished").mkdir()
     with pytest.raises(FileNotFoundError, match="is not complete"):
@@ -352,7 +359,7 @@ def test_files_outside_the_rows_folder_are_shown_only_when_that_is_allowed(
     received, picture = outside
     name = name.replace("ABSOLUTE", str(picture))
     path = write_json(received / "rows.jsonl", [row("counting", "<video>?", [entry([name])], "0,0,0")])
-    with pytest.raises(ValueError, match=r"rows.jsonl, row 0: .*0.jpg does not exist.*--corpus.*--anywhere"):
+    with pytest.raises(ValueError, match=r"rows.jsonl, line 1: .*0.jpg does not exist.*--corpus.*--anywhere"):
         open_questions(path).clips(0)
     with pytest.raises(ValueError, match="does not exist"):
         open_questions(path, corpus=received / "frames").clips(0)
@@ -410,6 +417,6 @@ def test_a_row_that_is_nested_too_deeply_is_unreadable(tmp_path: Path) -> None:
     for index in range(len(opened)):
         if opened.category(index) == "unreadable":
             unreadable += 1
-            with pytest.raises(DataError, match=f"rows.jsonl, row {index}: "):
+            with pytest.raises(DataError, match=f"rows.jsonl, line {index + 1}: "):
                 opened.question(index)
     assert 0 < unreadable < len(opened)

@@ -6,18 +6,20 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 
 from videossr.clock import Clock
 from videossr.dataset.published.frames import Entry, FrameFinder, clip_of, clock_of
 from videossr.dataset.published.perturbed import find_perturbed, perturbation_of
 from videossr.dataset.published.rows import PublishedRow, PublishedRows
+from videossr.dataset.published.shown import VideoSettings, complete
 from videossr.errors import DataError, NotFoundError
 from videossr.question import Clip, Gold, Question, Truth
 from videossr.rewards import parse_interval, parse_order, scorer
 from videossr.storage import limits
 from videossr.storage.paths import AnyPath, to_path
-from videossr.tasks.base import RELEASED, answer_type_of
+from videossr.tasks.base import RELEASED, answer_type_of, task_of
 
 
 class PublishedDataset:
@@ -30,6 +32,7 @@ class PublishedDataset:
         corpus: the folder below which the frames and videos lie; by default that of the rows.
         source: the `data_source` by which rows are scored whose own one is not known, such as ``videossr/choice``.
         anywhere: whether absolute paths are used wherever they lead, and links that lead out of that folder.
+        video: which frames are shown, and how large, where rows do not say.
 
     Raises:
         NotFoundError: there are no rows at `path`.
@@ -44,10 +47,12 @@ class PublishedDataset:
         corpus: str | AnyPath | None = None,
         source: str | None = None,
         anywhere: bool = False,
+        video: VideoSettings | None = None,
     ) -> None:
         self.path = to_path(path).absolute()
         self.rows = PublishedRows(self.path)
         self.scored_as = source
+        self.shown = video.fields() if video else {}
         if source is not None:
             answer_type_of(source)
         root = self.rows.files[0].parent if corpus is None else to_path(corpus)
@@ -57,11 +62,12 @@ class PublishedDataset:
 
     @property
     def hash(self) -> str:
-        """SHA-256 in hex over the rows' files and `source`.
+        """SHA-256 in hex over the rows' files, `source` and `video`.
 
         The bytes of the frames are not in it, since published sets have no hashes of their many files.
         """
-        return hashlib.sha256(f"{self.rows.hash} {self.scored_as}".encode()).hexdigest()
+        shown = f" {json.dumps(self.shown, sort_keys=True)}" if self.shown else ""
+        return hashlib.sha256(f"{self.rows.hash} {self.scored_as}{shown}".encode()).hexdigest()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -88,7 +94,7 @@ class PublishedDataset:
         room = limits.CLIP_PIXELS
         try:
             for entry in row.videos:
-                clips.append(clip_of(entry, self.find, room))
+                clips.append(clip_of(complete(entry, self.shown), self.find, room))
                 room -= clips[-1].frames.size // 3
         except (ValueError, OSError) as error:
             raise DataError(f"{row.where}: {error}") from error
@@ -104,6 +110,10 @@ class PublishedDataset:
             row = self.rows[index]
         except ValueError:
             return "unreadable"
+        if row.category:
+            return row.category
+        if not row.data_source:
+            return task_of(self.scored_as) if self.scored_as else "unreadable"
         task = _task(row.data_source)
         if task == "jigsaw":
             return f"jigsaw/{len(row.videos)}"
@@ -165,7 +175,7 @@ class PublishedDataset:
 
     def _clock(self, row: PublishedRow, entry: Entry) -> Clock:
         try:
-            return clock_of(entry, self.find)
+            return clock_of(complete(entry, self.shown), self.find)
         except (ValueError, OSError) as error:
             raise DataError(f"{row.where}: {error}") from error
 
@@ -176,7 +186,8 @@ class PublishedDataset:
             score = scorer(source)
         except ValueError as error:
             if self.scored_as is None:
-                raise DataError(f"{row.where}: {error}; name the one it is scored as with --source") from error
+                unknown = error if source else "it does not say of which type its answer is"
+                raise DataError(f"{row.where}: {unknown}; name the one it is scored as with --source") from error
             source = self.scored_as
             score = scorer(source)
         try:

@@ -126,6 +126,7 @@ def write_training(runs: Sequence[TrainRun], out: Path, most: int = 2, questions
     named_runs = named(runs)
     steps = [named_run.run.steps for named_run in named_runs]
     tasks = _names(step.tasks for run_steps in steps for step in run_steps)
+    sets = _names(step.sets for run_steps in steps for step in run_steps)
     categories = _names(step.categories for run_steps in steps for step in run_steps)
     main, more = charts_of(steps)
     constants = [constant_of(named_run.run, questions) for named_run in named_runs]
@@ -149,7 +150,12 @@ def write_training(runs: Sequence[TrainRun], out: Path, most: int = 2, questions
         rewarded=any(step.all is not None for run_steps in steps for step in run_steps),
         levels=any(level is not None for level in levels),
         more={name: drawn for name, charts in more.items() if (drawn := _charts(charts, steps))},
-        task_charts={task: _task_charts(task, steps) for task in tasks},
+        several_sets=bool(sets),
+        part_charts=[
+            (plain_text(name, 60), _part_charts(kind, name, steps))
+            for kind, names in (("sets", sets), ("tasks", tasks))
+            for name in names
+        ],
         category_charts=[
             (
                 short(name),
@@ -160,7 +166,7 @@ def write_training(runs: Sequence[TrainRun], out: Path, most: int = 2, questions
         ],
         means=[
             (kind, plain_text(name, 60), [last_tenth(run_steps, _group(kind, name)) for run_steps in steps])
-            for kind, names in (("tasks", tasks), ("categories", categories))
+            for kind, names in (("sets", sets), ("tasks", tasks), ("categories", categories))
             for name in names
         ],
         parts=PARTS,
@@ -178,12 +184,12 @@ def _names(groups: object) -> list[str]:
 
 
 def _group(kind: str, name: str) -> Callable[[Step], Rollouts | None]:
-    """Return a function that reads the means of a task or category from a step."""
+    """Return a function that reads the means of a set, task or category from a step."""
     return lambda step: getattr(step, kind).get(name)
 
 
 def _of(kind: str, name: str, figure: str) -> Value:
-    """Return a function that reads a figure of a task or category from a step."""
+    """Return a function that reads a figure of a set, task or category from a step."""
     group = _group(kind, name)
     return lambda step: None if (rollouts := group(step)) is None else float(getattr(rollouts, figure))
 
@@ -213,15 +219,15 @@ def _chart(
     return plots.curve_chart(curves, label, percent=chart.percent, log=chart.log, large=large, levels=levels)
 
 
-def _task_charts(task: str, steps: Sequence[Sequence[Step]]) -> list[tuple[str, Markup]]:
-    """Draw the charts of a task."""
+def _part_charts(kind: str, part: str, steps: Sequence[Sequence[Step]]) -> list[tuple[str, Markup]]:
+    """Draw the charts of a set or a task."""
     names = {
         "smooth": "smooth reward, %",
         "strict": "strict reward, %",
         "zero_variance": "groups with equal rewards, %",
     }
     return [
-        (name, _chart(_Chart(f"{task}: {name}", _of("tasks", task, figure), percent=True), steps))
+        (name, _chart(_Chart(f"{part}: {name}", _of(kind, part, figure), percent=True), steps))
         for figure, name in names.items()
     ]
 
@@ -248,7 +254,7 @@ def _facts(named_run: NamedRun) -> dict[str, str]:
     wall = sum(step.wall for step in steps)
     facts = {
         "model": run.config.model.path,
-        "data": run.config.data.path,
+        "data": run.config.data.paths,
         "method": run.config.run.method + (f", LoRA of rank {lora.rank}" if (lora := run.config.model.lora) else ""),
         "epochs": f"{steps[-1].epoch:.2f}" if steps else "",
         "steps took": f"{wall:,.0f} s",

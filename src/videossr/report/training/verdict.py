@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from statistics import fmean
 from typing import Literal
 
 from videossr.errors import DataError
 from videossr.models.answer_distribution import answer_distributions
-from videossr.question_set import open_questions
 from videossr.report.recorded import recorded_place
 from videossr.report.training.figures import Ends, NamedRun, ends, last_steps, of_all
+from videossr.training.mixture import open_data
 from videossr.training.runs.records import Step, TrainRun
 
 FEWEST = 20
@@ -75,17 +76,14 @@ def constant_of(run: TrainRun, place: str | None = None) -> Constant:
         run: a training run.
         place: where its dataset is; by default where the run found it, see `recorded_place`.
     """
-    address = run.manifest.questions if run.manifest else run.config.data.path
+    data = run.config.data
+    address = run.manifest.questions if run.manifest else data.paths
     if not address:
         return Constant({}, "the run does not name its dataset")
+    if place or not data.sets:
+        data = replace(data, path=place or address, corpus=None if place else data.corpus, sets={})
     try:
-        if place:
-            questions = open_questions(place)
-        else:
-            corpus = run.config.data.corpus
-            questions = open_questions(
-                recorded_place(run.path, address), corpus=recorded_place(run.path, corpus) if corpus else None
-            )
+        questions = open_data(data, str if place else partial(recorded_place, run.path), trusted=False)
         if run.manifest and questions.hash != run.manifest.hash:
             return Constant({}, f"{place or address} holds other questions than the run was trained on")
         return Constant(

@@ -211,7 +211,7 @@ def model_card(config: TrainConfig, dataset: str, last: Step | None) -> str:
         "| | |",
         "|---|---|",
         f"| base model | {markdown_code(source)} |",
-        f"| trained on | {markdown_code(config.data.path)}, hash {markdown_code(dataset)} |",
+        f"| trained on | {markdown_code(config.data.paths)}, hash {markdown_code(dataset)} |",
         f"| method | {method}, {how} |",
     ]
     if last is not None:

@@ -27,6 +27,7 @@ from videossr.question_set import QuestionSet
 from videossr.training.config import GrpoConfig, ModelConfig, TrainConfig, as_table
 from videossr.training.cost.activations import activation_memory
 from videossr.training.cost.flops import Load, load_of
+from videossr.training.mixture import paths_of
 from videossr.training.optim import PIECE
 from videossr.training.policy import prepare_model
 
@@ -140,9 +141,9 @@ def largest_load(
         tries[category] = TRIES
     if refused:
         category, reason = next(iter(refused.items()))
-        raise DataError(f"{questions.path}, category {category}: {reason}") from reason
+        raise DataError(f"{paths_of(questions)}, category {category}: {reason}") from reason
     if not loads:
-        raise DataError(f"{questions.path}: not one of its first questions can be shown: {failed}")
+        raise DataError(f"{paths_of(questions)}: not one of its first questions can be shown: {failed}")
     return max(loads, key=lambda load: (load.prompt, load.patches))
 
 

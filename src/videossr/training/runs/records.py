@@ -102,7 +102,7 @@ class Step:
         memory_gib: most memory in use so far, in GiB, of the process that used most, without what libraries used before
             the model was loaded. The largest of all steps is the manifest's `GiB used` and the report's peak memory.
         all: over all groups, those left out among them; None for supervised steps.
-        tasks, categories: the same by task and by category.
+        tasks, categories, sets: the same by task, by category, and by set where there are several.
     """
 
     step: Count
@@ -123,6 +123,7 @@ class Step:
     all: Rollouts | None = None
     tasks: Mapping[str, Rollouts] = field(default_factory=dict)
     categories: Mapping[str, Rollouts] = field(default_factory=dict)
+    sets: Mapping[str, Rollouts] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

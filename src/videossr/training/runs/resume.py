@@ -6,6 +6,7 @@ that it asks for the same run, and goes on from that checkpoint. `videossr.train
 
 from __future__ import annotations
 
+import re
 import signal
 import threading
 from collections.abc import Iterator
@@ -26,9 +27,6 @@ from videossr.training.config import TrainConfig
 from videossr.training.runs.records import CONFIG, MANIFEST, read_train_run
 
 FREE = (
-    "data.path",
-    "data.corpus",
-    "data.anywhere",
     "data.threads",
     "data.ahead_mb",
     "run.sharding",
@@ -40,7 +38,10 @@ FREE = (
     "run.peak_tflops",
     "log.",
 )
-"""Settings that may change when a run resumes: where files lie, how the same is computed, and what is logged."""
+"""Settings that may change when a run resumes: how the same is computed, and what is logged."""
+
+PLACES = re.compile(r"data\.(sets\.[^.]+\.)?(path|corpus|anywhere)")
+"""Settings that may change too: where files lie. The hash of the questions must be the same."""
 
 LENGTH = {"run.steps", "run.epochs"}
 """Settings that may change too where the learning rate is constant: the run ends sooner or later, no step differs."""
@@ -112,7 +113,11 @@ def is_same(folder: Path, config: TrainConfig, length: RunLength, questions: int
 
 def _decisive(config: TrainConfig) -> dict[str, Any]:
     """Return the settings that must be the same for a run to go on, by dotted names."""
-    return {name: value for name, value in flatten(plain(config)).items() if not name.startswith(FREE)}
+    return {
+        name: value
+        for name, value in flatten(plain(config)).items()
+        if not name.startswith(FREE) and not PLACES.fullmatch(name)
+    }
 
 
 def _run_dir(folder: Path) -> OutputDir:

@@ -1,0 +1,1 @@
+"""The formats in which rows are published: one small reader for each."""

@@ -267,7 +267,22 @@ def test_the_hash_of_rows_with_our_words_depends_on_them(folder: Path, monkeypat
     assert changed == {"EasyVideoR1", "TimeLens"}
 
 
-ODD = (None, False, -1, 1e308, 10**400, float("nan"), "\ud800", VIDEO, "[", [], {}, [[1]], [1, 2], [{"role": ["user"]}])
+ODD: tuple[Any, ...] = (
+    None,
+    False,
+    -1,
+    1e308,
+    10**400,
+    float("nan"),
+    "\ud800",
+    VIDEO,
+    "[",
+    [],
+    {},
+    [[1]],
+    [1, 2],
+    [{"role": ["user"]}],
+)
 """Values that a field may have in a row of a stranger."""
 
 

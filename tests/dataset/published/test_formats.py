@@ -222,6 +222,8 @@ BAD: list[tuple[str, Row, str]] = [
     ("TimeLens", {"events": [{"query": "a man"}]}, r"there is no span"),
     ("TimeLens", {"events": [{"query": "", "span": [1, 2]}]}, r"query is '', not a text"),
     ("TimeLens", {"events": [{"query": "a", "span": [2, 1]}]}, r"gold answer '2-1' is not an interval"),
+    ("TimeLens", {"events": [{"query": "a", "span": [0, 10**400]}]}, r"span is \[0, 10+.*, which is no answer of"),
+    ("TimeLens", {"events": [{"query": "a", "span": [-1, 2]}]}, r"span is \[-1, 2\], which is no answer"),
     ("TimeLens", {"video_path": None}, "there is no video_path"),
     ("ms-swift", {"solution": None}, "there is no solution, nor a turn of the assistant"),
     ("ms-swift", {"messages": "Who?"}, "messages is 'Who\\?', not a list of messages"),
@@ -263,3 +265,55 @@ def test_the_hash_of_rows_with_our_words_depends_on_them(folder: Path, monkeypat
     after = [opened(folder, FORMATS[name]).hash for name in FORMATS]
     changed = {name for name, one, other in zip(FORMATS, before, after, strict=True) if one != other}
     assert changed == {"EasyVideoR1", "TimeLens"}
+
+
+ODD: tuple[Any, ...] = (
+    None,
+    False,
+    -1,
+    1e308,
+    10**400,
+    float("nan"),
+    "\ud800",
+    VIDEO,
+    "[",
+    [],
+    {},
+    [[1]],
+    [1, 2],
+    [{"role": ["user"]}],
+)
+"""Values that a field may have in a row of a stranger."""
+
+
+def places_in(value: Any, place: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Return the place of each value within tables and lists."""
+    keys = value.keys() if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+    return [inner for key in keys for inner in ((*place, key), *places_in(value[key], (*place, key)))]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_odd_values_raise_nothing_but_errors_that_name_the_line(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "rows.jsonl"
+    told = 0
+    for *outer, last in places_in(FORMATS[name]):
+        lines = [json.dumps(FORMATS[name])]
+        for value in ODD:
+            row = json.loads(lines[0])
+            inner = row
+            for key in outer:
+                inner = inner[key]
+            inner[last] = value
+            lines.append(json.dumps(row))
+        path.write_text("\n".join(lines))
+        questions = open_questions(path)
+        for index in range(len(questions)):
+            questions.category(index)
+            try:
+                questions.gold(index)
+                questions.question(index)
+            except ValueError as error:
+                told += f"{path}, line " in str(error)
+            except FileNotFoundError:
+                pass  # there is no clip in this folder
+    assert told > 20

@@ -12,6 +12,9 @@ from videossr.dataset.published.formats.base import Table, list_of, short
 from videossr.errors import DataError
 from videossr.rewards import outside_thoughts, parse_choice
 
+_LATEST = 1e9
+"""Seconds that no video lasts; numbers beyond them would overflow."""
+
 INTERVALS = ("span", "interval", "moments", "windows")
 """Answer types whose answers are intervals of seconds."""
 
@@ -50,17 +53,17 @@ def gold_text(kind: str, value: object, name: str = "answer") -> str:
             return window_answer([(value[0], value[1])])
         if all(_is_pair(item) for item in value):
             return window_answer([(start, end) for start, end in value])
-        if all(isinstance(item, int) and not isinstance(item, bool) for item in value):
+        if kind not in INTERVALS and all(isinstance(item, int) and not isinstance(item, bool) for item in value):
             return ",".join(map(str, value))
     raise DataError(f"{name} is {short(value)}, which is no answer" + f" of the type {kind}" * bool(kind))
 
 
 def _is_pair(value: Any) -> bool:
-    """Tell whether a value is two numbers."""
+    """Tell whether a value is two times in seconds."""
     return (
         isinstance(value, Sequence)
         and len(value) == 2
-        and all(isinstance(item, int | float) and not isinstance(item, bool) for item in value)
+        and all(isinstance(item, int | float) and not isinstance(item, bool) and 0 <= item < _LATEST for item in value)
     )
 
 

@@ -25,6 +25,8 @@ HELPS = (
     *VERBS[:-3],
     *(f"bench {verb}" for verb in ("list", "check", "run", "score", "compare", "chance", "probe")),
     *VERBS[-3:],
+    "export swift",
+    "export llamafactory",
 )
 """Commands whose help shows an example, in an order in which each one finds what it needs."""
 

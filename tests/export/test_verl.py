@@ -17,7 +17,7 @@ from videossr.cli import main
 from videossr.clock import Clock
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.errors import ConfigError, DataError, OutputError
-from videossr.export.trainer import Cluster, check_shares, prompt_tokens
+from videossr.export.trainer import Cluster, check_shares, check_text, prompt_tokens
 from videossr.export.verl import OTHER_MEDIA, export_verl, overrides
 from videossr.question import VIDEO, Clip, Question
 from videossr.training.config import load_config
@@ -147,22 +147,26 @@ QUESTION = Question("q", "videossr/interval", "Be brief.", f"{VIDEO} When?", "0-
 
 def test_prompt_tokens_is_a_bound() -> None:
     """Two pairs of 4 tokens and 2 of vision, two markers of 13 letters, 15 bytes of text, and what a template adds."""
-    assert prompt_tokens(QUESTION, (64, 64), "verl", OTHER_MEDIA) == 2 * (4 + 2 + len("<0.2 seconds>")) + len(f"Be brief.{VIDEO} When?") + 64
+    assert prompt_tokens(QUESTION, (64, 64)) == 2 * (4 + 2 + len("<0.2 seconds>")) + len(f"Be brief.{VIDEO} When?") + 64
+
+
+def test_prompt_tokens_refuses_a_size_that_the_processor_scales() -> None:
+    with pytest.raises(ConfigError, match="80 x 64, and a side that is no multiple of 32"):
+        prompt_tokens(QUESTION, (64, 80))
 
 
 @pytest.mark.parametrize(
-    ("question", "size", "reason"),
+    ("question", "found"),
     [
-        (QUESTION, (64, 80), "80 x 64, and a side that is no multiple of 32"),
-        (replace(QUESTION, prompt=f"{VIDEO} <image>"), (64, 64), "sample q: its text has <image>"),
-        (replace(QUESTION, system=VIDEO), (64, 64), "sample q: its text has <video>"),
+        (replace(QUESTION, prompt=f"{VIDEO} <image>"), "<image>"),
+        (replace(QUESTION, system=VIDEO), VIDEO),
+        (replace(QUESTION, answer=VIDEO), VIDEO),
     ],
 )
-def test_prompt_tokens_refuses_what_verl_would_read_otherwise(
-    question: Question, size: tuple[int, int], reason: str
-) -> None:
-    with pytest.raises(ConfigError, match=reason):
-        prompt_tokens(question, size, "verl", OTHER_MEDIA)
+def test_check_text_refuses_what_a_trainer_would_read_otherwise(question: Question, found: str) -> None:
+    check_text(QUESTION, "verl", OTHER_MEDIA)
+    with pytest.raises(ConfigError, match=f"sample q: its text has {found}, which verl takes"):
+        check_text(question, "verl", OTHER_MEDIA)
 
 
 def test_check_versions_takes_the_versions_of_the_export_and_names_others() -> None:

@@ -12,7 +12,7 @@ from videossr.clock import Clock
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.errors import OutputError
 from videossr.export.folder import Progress
-from videossr.question import Question
+from videossr.question import VIDEO, Clip, Question
 from videossr.question_set import QuestionSet
 
 
@@ -31,6 +31,20 @@ class UnevenDataset(VideoSSRDataset):
         clock = question.clocks[0]
         late = (*clock.times_ms[:2], clock.times_ms[2] + 60, *clock.times_ms[3:])
         return replace(question, clocks=(Clock(late, clock.end_ms), *question.clocks[1:]))
+
+
+class ShortClipsDataset(VideoSSRDataset):
+    """Questions that show as many clips as there are `shown`, each the first frames of the first clip of a sample."""
+
+    shown: tuple[Clock, ...] = ()
+
+    def question(self, index: SupportsIndex) -> Question:
+        prompt = " or ".join([VIDEO] * len(self.shown))
+        return replace(super().question(index), prompt=prompt, clocks=self.shown)
+
+    def clips(self, index: SupportsIndex) -> list[Clip]:
+        first = super().clips(index)[0].frames
+        return [Clip(first[: len(clock)], clock) for clock in self.shown]
 
 
 class HostileDataset(VideoSSRDataset):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -10,10 +11,13 @@ from cyclopts import App, Parameter
 
 from videossr.cli.console import Bar, console
 from videossr.dataset.dataset import VideoSSRDataset
+from videossr.dataset.manifest import is_benchmark
 from videossr.export.folder import Progress
 from videossr.export.hf import REPOSITORY_FILES, export_hf, number_of_files, split_of, uploaded
 from videossr.export.hub import check_access, upload
+from videossr.export.llamafactory import export_llamafactory
 from videossr.export.lmms_eval import export_lmms_eval
+from videossr.export.swift import export_swift
 from videossr.export.trainer import Cluster
 from videossr.export.verl import export_verl
 from videossr.export.vlmevalkit import export_vlmevalkit
@@ -105,6 +109,64 @@ def verl(
     console.print(f"{len(opened)} rows in {out}; train with: sh {script}", soft_wrap=True)
 
 
+@app.command(help_epilogue="Example: videossr export swift demo/dataset --out demo/swift --gpus 1 --batch 8")
+def swift(
+    dataset: str,
+    /,
+    *,
+    out: Path,
+    gpus: int = 8,
+    batch: int | None = None,
+    name: str | None = None,
+    corpus: str | None = None,
+    source: str | None = None,
+    anywhere: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Write rows and video files for ms-swift, the reward, and the commands for GRPO (the paper's settings) and SFT.
+
+    Args:
+        dataset: Folder that `videossr build` wrote, or a file of published rows.
+        out: Folder to write; train.sh in it is the command for GRPO, sft.sh that for SFT.
+        gpus: GPUs to train on.
+        batch: Questions a step; by default the paper's 64.
+        name: Name of the run in trackers; by default that of the recipe, or of the file of rows.
+        corpus: Folder of the frames, where they are no longer where `dataset` says.
+        source: How rows with an unknown data_source are scored, such as videossr/choice.
+        anywhere: Show files wherever published rows say that they are, not only below their folder or `--corpus`.
+    """
+    questions = open_questions(dataset, corpus=corpus, source=source, anywhere=anywhere)
+    _mention_benchmark(questions)
+    script = _written(partial(export_swift, gpus=gpus, batch=batch), questions, out, name or _name(questions))
+    console.print(f"train with: sh {script}", soft_wrap=True)
+
+
+@app.command(help_epilogue="Example: videossr export llamafactory demo/dataset --out demo/llamafactory")
+def llamafactory(
+    dataset: str,
+    /,
+    *,
+    out: Path,
+    name: str | None = None,
+    corpus: str | None = None,
+    source: str | None = None,
+    anywhere: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Write rows and video files for SFT with LLaMA-Factory, and the configuration that trains on them.
+
+    Args:
+        dataset: Folder that `videossr build` wrote, or a file of published rows.
+        out: Folder to write; train.yaml in it is the configuration.
+        name: Name of the dataset; by default that of the recipe, or of the file of rows.
+        corpus: Folder of the frames, where they are no longer where `dataset` says.
+        source: How rows with an unknown data_source are scored, such as videossr/choice.
+        anywhere: Show files wherever published rows say that they are, not only below their folder or `--corpus`.
+    """
+    questions = open_questions(dataset, corpus=corpus, source=source, anywhere=anywhere)
+    _mention_benchmark(questions)
+    _written(export_llamafactory, questions, out, name or _name(questions))
+    console.print(f"train with: cd {out} && llamafactory-cli train train.yaml", soft_wrap=True)
+
+
 @app.command(help_epilogue="Example: videossr export hf demo/dataset --out demo/hf")
 def hf(
     dataset: str,
@@ -141,6 +203,12 @@ def hf(
         console.print(f"uploaded to {upload(out, push, uploaded(questions))}")
     else:
         console.print(f'datasets.load_dataset("videofolder", data_dir="{out}", split="{split_of(questions)}")')
+
+
+def _mention_benchmark(questions: QuestionSet) -> None:
+    """Say so where questions that a model will be trained on are a benchmark."""
+    if isinstance(questions, VideoSSRDataset) and is_benchmark(questions.manifest):
+        console.print(f"{questions.path} is a benchmark: it cannot measure a model that was trained on it")
 
 
 def _written(

@@ -109,3 +109,10 @@ def off_ms(clock: Clock) -> float:
 def rate(clock: Clock) -> float:
     """Return the frames a second of a clip's file: their number over its duration."""
     return 1000 * len(clock) / (clock.times_ms[-1] + average_ms(clock))
+
+
+def frame_size(path: AnyPath) -> tuple[int, int]:
+    """Return the (H, W) of the frames in a file that `write_mp4` wrote."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        return stream.height, stream.width

@@ -70,17 +70,29 @@ def micro_batch(config: TrainConfig, cluster: Cluster) -> int:
     return next(size for size in range(MICRO_BATCH, 0, -1) if share % size == 0)
 
 
-def prompt_tokens(question: Question, size: tuple[int, int], program: str, placeholders: Sequence[str]) -> int:
+def check_text(question: Question, program: str, placeholders: Sequence[str]) -> None:
+    """Raise ConfigError where a trainer would take a part of a question's text for another medium.
+
+    Args:
+        question: the question.
+        program: the trainer, as the message names it.
+        placeholders: what it takes for another medium in any text.
+    """
+    beside = f"{question.system}{question.answer}"
+    found = [name for name in placeholders if name in f"{beside}{question.prompt}"] + [VIDEO] * (VIDEO in beside)
+    if found:
+        raise ConfigError(f"sample {question.id}: its text has {found[0]}, which {program} takes for a placeholder")
+
+
+def prompt_tokens(question: Question, size: tuple[int, int]) -> int:
     """Return how many tokens a prompt has at most, whatever the tokenizer: no token of text is less than a byte.
 
     Args:
         question: the question.
-        size: (H, W) of its frames, the largest where they differ.
-        program: the trainer, as the message names it.
-        placeholders: what it takes for another medium in any text.
+        size: (H, W) of its frames.
 
     Raises:
-        ConfigError: Qwen3-VL cannot take the size, or the trainer would read the text otherwise.
+        ConfigError: Qwen3-VL cannot take the size.
     """
     height, width = size
     if height % SIDE or width % SIDE:
@@ -88,12 +100,9 @@ def prompt_tokens(question: Question, size: tuple[int, int], program: str, place
             f"sample {question.id}: its frames are {width} x {height}, and a side that is no multiple of {SIDE} is "
             "scaled by Qwen3-VL's processor: build the dataset with such sizes"
         )
-    text = f"{question.system}{question.prompt}"
-    found = [name for name in placeholders if name in text] + [VIDEO] * (VIDEO in question.system)
-    if found:
-        raise ConfigError(f"sample {question.id}: its text has {found[0]}, which {program} takes for a placeholder")
     marks = [marker for clock in question.clocks for marker in markers(clock)]
     pair = height * width // SIDE**2 + 2
+    text = f"{question.system}{question.prompt}"
     return len(text.encode()) + sum(len(marker) + pair for marker in marks) + 64
 
 

@@ -26,6 +26,7 @@ from videossr.export.trainer import (
     PROMPT_TOKENS,
     Cluster,
     check_shares,
+    check_text,
     micro_batch,
     prompt_tokens,
     rounded_tokens,
@@ -97,9 +98,9 @@ def export_verl(
     check_shares(config, cluster, len(dataset), "verl")
     asked = [dataset.question(index) for index in range(len(dataset))]
     sizes = list(zip(dataset["height"], dataset["width"], strict=True))
-    longest = max(
-        prompt_tokens(question, size, "verl", OTHER_MEDIA) for question, size in zip(asked, sizes, strict=True)
-    )
+    for question in asked:
+        check_text(question, "verl", OTHER_MEDIA)
+    longest = max(prompt_tokens(question, size) for question, size in zip(asked, sizes, strict=True))
     settings = overrides(config, cluster, max(PROMPT_TOKENS, rounded_tokens(longest)))
     place = "" if corpus is None else str(dataset.corpus.path)
     script = out / "train.sh"

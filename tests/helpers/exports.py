@@ -12,7 +12,7 @@ from videossr.clock import Clock
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.errors import OutputError
 from videossr.export.folder import Progress
-from videossr.question import Clip, Question
+from videossr.question import VIDEO, Clip, Question
 from videossr.question_set import QuestionSet
 
 
@@ -35,6 +35,20 @@ class UnevenDataset(VideoSSRDataset):
     def clips(self, index: SupportsIndex) -> list[Clip]:
         clocks = self.question(index).clocks
         return [replace(clip, clock=clock) for clip, clock in zip(super().clips(index), clocks, strict=True)]
+
+
+class ShortClipsDataset(VideoSSRDataset):
+    """Questions that show as many clips as there are `shown`, each the first frames of the first clip of a sample."""
+
+    shown: tuple[Clock, ...] = ()
+
+    def question(self, index: SupportsIndex) -> Question:
+        prompt = " or ".join([VIDEO] * len(self.shown))
+        return replace(super().question(index), prompt=prompt, clocks=self.shown)
+
+    def clips(self, index: SupportsIndex) -> list[Clip]:
+        first = super().clips(index)[0].frames
+        return [Clip(first[: len(clock)], clock) for clock in self.shown]
 
 
 class HostileDataset(VideoSSRDataset):

@@ -111,11 +111,6 @@ def rate(clock: Clock) -> float:
     return 1000 * len(clock) / (clock.times_ms[-1] + average_ms(clock))
 
 
-def file_frames(frames: int, encoding: Encoding) -> int:
-    """Return how many frames the file of a clip has."""
-    return frames + frames % 2 if encoding.even else frames
-
-
 def frame_size(path: AnyPath) -> tuple[int, int]:
     """Return the (H, W) of the frames in a file that `write_mp4` wrote."""
     with av.open(str(path)) as container:

@@ -42,6 +42,9 @@ PLACEHOLDERS = ("<image>", "<audio>")
 MADE_FOR: Mapping[str, str] = {"llamafactory": "0.9.5", "transformers": "5.6.0"}
 """The versions that the rows and the settings are made for."""
 
+TORCH: Mapping[str, str] = {"torch": "2.11.0", "torchvision": "0.26.0", "torchaudio": "2.11.0"}
+"""The last releases of a torchaudio that fits a torch: LLaMA-Factory imports it, and takes newer ones of either."""
+
 TEMPLATE = "qwen3_vl_nothink"
 
 
@@ -83,7 +86,7 @@ def export_llamafactory(questions: QuestionSet, out: Path, name: str, progress: 
         ]
         write_unless_same(out / f"{name}.json", _json(rows))
         write_unless_same(out / "dataset_info.json", _json({name: dataset_info(f"{name}.json")}))
-        pins = "".join(f"{package}=={version}\n" for package, version in MADE_FOR.items())
+        pins = "".join(f"{package}=={version}\n" for package, version in {**MADE_FOR, **TORCH}.items())
         write_unless_same(out / "requirements.txt", pins.encode())
         write_unless_same(path, _yaml(questions, settings(asked, shown, name)).encode())
     return path
@@ -97,9 +100,9 @@ def check_alike(questions: Sequence[Question]) -> None:
             if clock.times_ms != first.times_ms:
                 raise ConfigError(
                     f"question {question.id}: clip {number} has {len(clock)} frames over {clock.end_ms / 1000:g} s, "
-                    f"and the first one {len(first)} over {first.end_ms / 1000:g} s. {PROGRAM} {MADE_FOR['llamafactory']} "
-                    "shows all clips of a question at the times of the first: leave the question out, or train with "
-                    "ms-swift"
+                    f"and the first one {len(first)} over {first.end_ms / 1000:g} s. {PROGRAM} "
+                    f"{MADE_FOR['llamafactory']} shows all clips of a question at the times of the first: take the "
+                    "question out of the rows, or train with ms-swift"
                 )
 
 

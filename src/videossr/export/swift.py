@@ -81,7 +81,7 @@ def export_swift(
     """Write the folder. An export that was stopped is completed; of one that is there, what is missing or differs.
 
     Args:
-        questions: the questions; all of them must have frames at equal steps.
+        questions: the questions; all of them must have even numbers of frames at equal steps.
         out: the folder to write.
         name: of the run, as trackers show it.
         progress: called with the number of questions written after each.
@@ -102,6 +102,7 @@ def export_swift(
     asked = [questions.question(index) for index in range(len(questions))]
     check_clocks(asked, PROGRAM)
     for question in asked:
+        check_even(question)
         check_text(question, PROGRAM, PLACEHOLDERS)
     script = out / "train.sh"
     output = OutputDir(out, VERB, "export for ms-swift")
@@ -126,6 +127,16 @@ def export_swift(
     return script
 
 
+def check_even(question: Question) -> None:
+    """Raise ConfigError where a clip has an odd number of frames, of which qwen_vl_utils would leave one out."""
+    for clock in question.clocks:
+        if len(clock) % 2:
+            raise ConfigError(
+                f"question {question.id}: a clip has {len(clock)} frames. {PROGRAM} takes frames in pairs and would "
+                "leave one out: choose an even number in the recipe, or take the question out of the rows"
+            )
+
+
 def clip_kwargs(question: Question, shown: Shown, fps: int) -> dict[str, int]:
     """Return what a row hands qwen_vl_utils, so that it takes every frame of each clip, and keeps its size.
 
@@ -135,8 +146,8 @@ def clip_kwargs(question: Question, shown: Shown, fps: int) -> dict[str, int]:
     if shown.max_pixels > READER_PIXELS and shown.min_pixels < shown.max_pixels:
         raise ConfigError(
             f"question {question.id}: its clips have frames of {shown.min_pixels} to {shown.max_pixels} pixels, and "
-            f"{PROGRAM} keeps unlike sizes up to {READER_PIXELS} only: leave the question out, or index its videos "
-            "with fewer pixels"
+            f"{PROGRAM} keeps unlike sizes up to {READER_PIXELS} only: take the question out of the rows, or index its "
+            "videos with fewer pixels"
         )
     return {
         "fps": fps,

@@ -1,7 +1,7 @@
 """Conversations about video files, the rows that `videossr.export.swift` and `videossr.export.llamafactory` write.
 
-A clip is an MP4 file with all of its frames, an even number of them, at the rate of its clock. Paths in rows are
-relative to the folder, so that it can be moved and copied.
+A clip is an MP4 file with exactly its frames, at the rate of its clock. Paths in rows are relative to the folder, so
+that it can be moved and copied.
 """
 
 from __future__ import annotations
@@ -9,17 +9,20 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from typing_extensions import TypedDict
 
-from videossr.export.clips import PLAYABLE, file_frames, frame_size, rate
+from videossr.export.clips import PLAYABLE, frame_size, rate
 from videossr.export.folder import Progress, write_clips, write_unless_same
 from videossr.export.trainer import prompt_tokens
 from videossr.question import Question
 from videossr.question_set import QuestionSet
+
+EXACT = replace(PLAYABLE, even=False)
+"""How clips are written. A frame that is doubled would move the last time mark, by half a step."""
 
 LEAST_RATE = 60
 """Frames a second that readers are asked for, where no clip has more: they then take every frame."""
@@ -65,8 +68,8 @@ def reading_rate(questions: Sequence[Question]) -> int:
 
 
 def most_frames(question: Question) -> int:
-    """Return how many frames the files of a question have, at most."""
-    return max(file_frames(len(clock), PLAYABLE) for clock in question.clocks)
+    """Return how many frames the longest clip of a question has."""
+    return max(len(clock) for clock in question.clocks)
 
 
 def write_videos(
@@ -88,7 +91,7 @@ def write_videos(
         shown.append(Shown(min(pixels), max(pixels), tokens))
         progress(done)
 
-    write_clips(out, questions, names, look, PLAYABLE)
+    write_clips(out, questions, names, look, EXACT)
     return shown
 
 

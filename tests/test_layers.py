@@ -82,7 +82,7 @@ PUBLIC = [
 
 _LIGHT = (
     *("", ".batching", ".config", ".cost", ".metrics", ".checkpoints"),
-    *(".runs", ".runs.health", ".runs.records", ".runs.writer"),
+    *(".runs", ".runs.comparison", ".runs.health", ".runs.records", ".runs.signals", ".runs.writer"),
 )
 TORCH_FREE = {f"videossr.training{name}" for name in _LIGHT} | {"videossr.engine.checkpoint_folder"}
 """The modules of training that the command and the report use without torch."""
@@ -95,7 +95,7 @@ TORCH = {
 """The modules that may import torch; all others work without it."""
 
 
-VERL = {"videossr.verl.agent_loop", "videossr.verl.dataset"}
+VERL = {"videossr.verl.agent_loop", "videossr.verl.dataset", "videossr.verl.sampler"}
 """Their classes derive from verl's, so they are imported only where verl is, which tests/integration does."""
 
 

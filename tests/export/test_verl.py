@@ -17,21 +17,24 @@ from videossr.cli import main
 from videossr.clock import Clock
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.errors import ConfigError, DataError, OutputError
-from videossr.export.verl import Cluster, check_shares, export_verl, overrides, prompt_tokens
+from videossr.export.verl import export_verl, prompt_tokens
 from videossr.question import VIDEO, Clip, Question
 from videossr.training.config import load_config
 from videossr.verl import clips as clips_module
 from videossr.verl.clips import ClipCache, Reference, read_references, render
+from videossr.verl.settings import Cluster, Rows, check_shares, settings_of
 from videossr.verl.tokens import VideoTokens, check_same_text, expand
+from videossr.verl.translation import translate
 from videossr.verl.versions import MADE_FOR, check_environment, check_versions
 
 PAPER = load_config("train-paper")
+SMALL = load_config("train-paper", {"run.batch": 4})
 
 
 @pytest.fixture(scope="module")
 def exported(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("verl") / "out"
-    export_verl(VideoSSRDataset(dataset), out, Cluster(1, 2), batch=4)
+    export_verl(VideoSSRDataset(dataset), out, SMALL, Cluster(1, 2))
     return out
 
 
@@ -74,7 +77,7 @@ def test_export_verl_rows_hold_no_frames_and_no_nulls(exported: Path) -> None:
 
 def test_export_verl_completes_and_repeats_but_takes_no_foreign_folder(dataset: Path, tmp_path: Path) -> None:
     opened = VideoSSRDataset(dataset)
-    script = export_verl(opened, tmp_path / "out", Cluster(1, 2), batch=4)
+    script = export_verl(opened, tmp_path / "out", SMALL, Cluster(1, 2))
     assert sorted(path.name for path in script.parent.iterdir()) == [
         "agent_loop.yaml",
         "requirements.txt",
@@ -84,44 +87,45 @@ def test_export_verl_completes_and_repeats_but_takes_no_foreign_folder(dataset: 
     sound = {path.name: path.read_bytes() for path in script.parent.iterdir()}
     (tmp_path / "out/train.parquet").unlink()
     (tmp_path / "out/agent_loop.yaml").write_text("- name: other\n")
-    export_verl(opened, tmp_path / "out", Cluster(1, 2), batch=4)
+    export_verl(opened, tmp_path / "out", SMALL, Cluster(1, 2))
     assert {path.name: path.read_bytes() for path in script.parent.iterdir()} == sound
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign/train.sh").write_text("#!/bin/sh\n")
     with pytest.raises(OutputError, match="`videossr export verl` has not made"):
-        export_verl(opened, tmp_path / "foreign", Cluster(1, 2), batch=4)
+        export_verl(opened, tmp_path / "foreign", SMALL, Cluster(1, 2))
 
 
 def test_script_gives_verl_the_settings_of_the_paper(dataset: Path, tmp_path: Path) -> None:
-    out = tmp_path / "a folder, with = signs"
-    script = export_verl(VideoSSRDataset(dataset), out, Cluster(1, 2), batch=4)
-    words = script_words(script, "/models/a model", "trainer.total_training_steps=2")
+    out = tmp_path / "a folder's = signs"
+    known = str(out).replace("'", r"\'")
+    script = export_verl(VideoSSRDataset(dataset), out, SMALL, Cluster(1, 2))
+    words = script_words(script, "/models/a model's", "trainer.total_training_steps=2")
     assert words[-1] == "trainer.total_training_steps=2"
     settings = dict(word.split("=", 1) for word in words)
     actor = "actor_rollout_ref.actor"
     assert {
         "algorithm.adv_estimator": "grpo",
-        "data.train_files": f"'{out}/train.parquet'",
+        "data.train_files": f"'{known}/train.parquet'",
         "data.train_batch_size": "4",
         "data.max_prompt_length": "8192",
-        "data.max_response_length": "2048",
+        "data.max_response_length": "64",
         "data.image_patch_size": "16",
-        "actor_rollout_ref.model.path": "'/models/a model'",
+        "actor_rollout_ref.model.path": r"'/models/a model\'s'",
         "actor_rollout_ref.rollout.n": "8",
-        "actor_rollout_ref.rollout.agent.agent_loop_config_path": f"'{out}/agent_loop.yaml'",
+        "actor_rollout_ref.rollout.agent.agent_loop_config_path": f"'{known}/agent_loop.yaml'",
         f"{actor}.optim.lr": "1e-06",
         f"{actor}.optim.betas": "[0.9,0.999]",
         f"{actor}.kl_loss_coef": "0.001",
         f"{actor}.ppo_mini_batch_size": "4",
         "reward.custom_reward_function.path": "pkg://videossr.rewards",
         "trainer.n_gpus_per_node": "2",
-        "trainer.logger": '["console","file"]',
+        "trainer.logger": "[console,file]",
     }.items() <= settings.items()
 
 
 def test_overrides_take_the_batch_of_the_paper_for_any_even_share() -> None:
     for cards, micro in ((1, 4), (8, 4), (64, 4), (256, 2), (512, 1)):
-        settings = overrides(PAPER, Cluster(1, cards), 8192)
+        settings = settings_of(PAPER, translate(PAPER), Cluster(1, cards), Rows(64, 8192), "here")
         assert settings["data.train_batch_size"] == 64
         assert settings["actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu"] == micro
 
@@ -132,7 +136,7 @@ def test_overrides_take_the_batch_of_the_paper_for_any_even_share() -> None:
         (Cluster(1, 3), 100, "64 x 8 answers, which verl cannot share evenly between 1 x 3"),
         (Cluster(3, 8), 100, "between 3 x 8"),
         (Cluster(0, 8), 100, "at least one of each"),
-        (Cluster(1, 8), 63, "63 samples and a step takes 64"),
+        (Cluster(1, 8), 63, "63 questions and a step takes 64"),
     ],
 )
 def test_check_shares_refuses_what_verl_would_fail_on(cluster: Cluster, samples: int, reason: str) -> None:
@@ -146,22 +150,24 @@ QUESTION = Question("q", "videossr/interval", "Be brief.", f"{VIDEO} When?", "0-
 
 def test_prompt_tokens_is_a_bound() -> None:
     """Two pairs of 4 tokens and 2 of vision, two markers of 13 letters, 15 bytes of text, and what a template adds."""
-    assert prompt_tokens(QUESTION, (64, 64)) == 2 * (4 + 2 + len("<0.2 seconds>")) + len(f"Be brief.{VIDEO} When?") + 64
+    assert (
+        prompt_tokens(QUESTION, [(64, 64)]) == 2 * (4 + 2 + len("<0.2 seconds>")) + len(f"Be brief.{VIDEO} When?") + 64
+    )
 
 
 @pytest.mark.parametrize(
     ("question", "size", "reason"),
     [
         (QUESTION, (64, 80), "80 x 64, and a side that is no multiple of 32"),
-        (replace(QUESTION, prompt=f"{VIDEO} <image>"), (64, 64), "sample q: its text has <image>"),
-        (replace(QUESTION, system=VIDEO), (64, 64), "sample q: its text has <video>"),
+        (replace(QUESTION, prompt=f"{VIDEO} <image>"), (64, 64), "question q: its text has <image>"),
+        (replace(QUESTION, system=VIDEO), (64, 64), "question q: its text has <video>"),
     ],
 )
 def test_prompt_tokens_refuses_what_verl_would_read_otherwise(
     question: Question, size: tuple[int, int], reason: str
 ) -> None:
     with pytest.raises(ConfigError, match=reason):
-        prompt_tokens(question, size)
+        prompt_tokens(question, [size])
 
 
 def test_check_versions_takes_the_versions_of_the_export_and_names_others() -> None:
@@ -211,7 +217,7 @@ def test_check_same_text_shows_where_texts_part() -> None:
 
 
 def reference(index: int = 0, *, sample: str = "s", clip: int = 0) -> Reference:
-    return Reference(dataset="d", corpus="", index=index, id=sample, clip=clip)
+    return Reference(dataset="d", corpus="", index=index, id=sample, clip=clip, anywhere=False)
 
 
 def test_read_references_leaves_other_rows_to_verl() -> None:
@@ -273,7 +279,7 @@ def test_clip_cache_does_not_keep_failures(rendered: list[int]) -> None:
 def test_render_refuses_a_dataset_that_was_built_anew(dataset: Path) -> None:
     first = VideoSSRDataset(dataset).row(0)["id"]
     for index in (1, 10**6):
-        asked = Reference(dataset=str(dataset), corpus="", index=index, id=first, clip=0)
+        asked = Reference(dataset=str(dataset), corpus="", index=index, id=first, clip=0, anywhere=False)
         with pytest.raises(DataError, match=f"written for sample {first} at index {index}"):
             render(asked)
 

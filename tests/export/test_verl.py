@@ -12,6 +12,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from tests.dataset.published.conftest import row as published_row
+from tests.dataset.published.conftest import write_json
 from tests.helpers.scripts import script_words
 from videossr.cli import main
 from videossr.clock import Clock
@@ -19,6 +21,8 @@ from videossr.dataset.dataset import VideoSSRDataset
 from videossr.errors import ConfigError, DataError, OutputError
 from videossr.export.verl import export_verl, prompt_tokens
 from videossr.question import VIDEO, Clip, Question
+from videossr.question_set import open_questions
+from videossr.training.batching import choose_questions
 from videossr.training.config import load_config
 from videossr.verl import clips as clips_module
 from videossr.verl.clips import ClipCache, Reference, read_references, render
@@ -66,6 +70,43 @@ def test_export_verl_rows_lead_back_to_every_clip_of_the_dataset(dataset: Path, 
         shown = cache.clips(read_references(messages_of(row)))
         assert [clip.clock for clip in shown] == [clip.clock for clip in item.clips]
         assert all(np.array_equal(one.frames, other.frames) for one, other in zip(shown, item.clips, strict=True))
+
+
+def test_export_verl_rows_are_those_that_our_trainer_takes(dataset: Path, tmp_path: Path) -> None:
+    opened = VideoSSRDataset(dataset)
+    settings = {"run.batch": 1, "data.categories": ["jigsaw/6"], "data.share": [0.0, 0.5], "data.corpus": "elsewhere"}
+    config = load_config("train-paper", settings)
+    export_verl(opened, tmp_path / "out", config, Cluster(1, 1))
+    rows = pq.read_table(tmp_path / "out/train.parquet").to_pylist()
+    categories = [opened.category(index) for index in range(len(opened))]
+    assert [row["extra_info"]["index"] for row in rows] == choose_questions(categories, ["jigsaw/6"], (0.0, 0.5), 0)
+    assert 0 < len(rows) < categories.count("jigsaw/6")
+    assert {clip["corpus"] for row in rows for clip in row["videos"]} == {str(opened.corpus.path)}
+    words = script_words(tmp_path / "out/train.sh", "model")
+    assert f"trainer.total_training_steps={len(rows)}" in words
+
+
+def test_export_verl_rows_of_others_lead_back_to_their_clips(videos: Path, tmp_path: Path) -> None:
+    """Published rows refer to themselves; whether they may show files anywhere is in each reference."""
+    item = {"video": str(videos / "real/bikes.mp4"), "fps": 2.0, "max_pixels": 65536, "min_pixels": 16384}
+    table = [
+        published_row("grounding", "<video> When?", [item], "1.0-2.0"),
+        published_row("jigsaw", "<video><video>", [item] * 2, "21"),
+    ]
+    opened = open_questions(write_json(tmp_path / "rows.json", table), anywhere=True)
+    config = load_config("train-paper", {"run.batch": 2, "data.anywhere": True})
+    export_verl(opened, tmp_path / "out", config, Cluster(1, 1))
+    written = pq.read_table(tmp_path / "out/train.parquet").to_pylist()
+    assert [len(each["videos"]) for each in written] == [1, 2]
+    for index, each in enumerate(written):
+        shown = ClipCache().clips(read_references(messages_of(each)))
+        for one, other in zip(shown, opened.clips(index), strict=True):
+            assert one.clock == other.clock
+            assert np.array_equal(one.frames, other.frames)
+    (closed, *_) = read_references(messages_of(written[0]))
+    closed["anywhere"] = False
+    with pytest.raises(DataError, match="with --anywhere"):
+        render(closed)
 
 
 def test_export_verl_rows_hold_no_frames_and_no_nulls(exported: Path) -> None:
@@ -297,3 +338,8 @@ def test_command_exports_and_refuses_in_a_sentence(
         main([*command, "--batch", "4", "--gpus", "2", "--nodes", "2"])
     assert done.value.code == 0
     assert "RAY_ADDRESS" in (tmp_path / "out/train.sh").read_text()
+    with pytest.raises(SystemExit) as done:
+        main([*command, "--batch", "4", "--gpus", "2", "--grpo.kl=0", "--grpo.rollouts=4"])
+    assert done.value.code == 0
+    words = script_words(tmp_path / "out/train.sh", "model")
+    assert {"actor_rollout_ref.actor.use_kl_loss=False", "actor_rollout_ref.rollout.n=4"} <= set(words)

@@ -1,4 +1,4 @@
-"""A run with verl is refused in a sentence where it cannot be made; programs are followed, and ended with what they made.
+"""A run with verl is refused in a sentence where it cannot be made, and programs are followed and ended.
 
 tests/integration/test_verl_run.py trains.
 """

@@ -102,7 +102,7 @@ def test_a_norm_that_is_not_finite_is_a_step_that_verl_skips() -> None:
 
 @pytest.mark.parametrize("name", ["actor/loss", "timing_s/step", "videossr/failed", "videossr/all/smooth"])
 def test_step_of_refuses_the_log_of_another_trainer(name: str) -> None:
-    with pytest.raises(DataError, match="verl's log|verl logs no"):
+    with pytest.raises(DataError, match=r"verl's log|verl logs no"):
         step_of(3, {key: value for key, value in LOGGED.items() if key != name}, CONFIG, ROWS)
     with pytest.raises(DataError, match="no number"):
         step_of(3, LOGGED | {"actor/loss": "high"}, CONFIG, ROWS)

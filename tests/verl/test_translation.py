@@ -213,5 +213,6 @@ def test_words_are_quoted_where_hydra_would_read_more_than_a_word() -> None:
     assert word("a", "/x y=z") == "a='/x y=z'"
     assert word("a", "it's") == r"a='it\'s'"
     assert word("a", "b\\'\\") == r"a='b\\\'\\'"
-    assert word("a", "${b}") == r"a='\${b}'"
+    with pytest.raises(ConfigError, match="takes for a reference to a setting"):
+        word("a", "/x/${b}")
     assert word("a", "null") == "a='null'"

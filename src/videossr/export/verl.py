@@ -194,8 +194,7 @@ def prompt_tokens(question: Question, sizes: list[Size]) -> int:
         if height % SIDE or width % SIDE:
             raise ConfigError(
                 f"question {question.id}: its frames are {width} x {height}, and a side that is no multiple of {SIDE} "
-                "is scaled by Qwen3-VL's processor: build the dataset with such sizes, or have them in the entries of "
-                "published rows"
+                "is scaled by Qwen3-VL's processor: build the dataset with such sizes"
             )
         tokens += sum(len(marker) + height * width // SIDE**2 + 2 for marker in markers(clock))
     return tokens
@@ -254,7 +253,7 @@ def _script(questions: QuestionSet, settings: Overrides, model: str, cluster: Cl
     return "\n".join(lines)
 
 
-_SED = r"s/\(\\*\)'\''/\1\1\\'\''/g; s/\(\\*\)$/\1\1/; s/\${/\\&/g"
+_SED = r"s/\(\\*\)'\''/\1\1\\'\''/g; s/\(\\*\)$/\1\1/"
 """Does in a shell what `videossr.verl.settings.quoted` does, between single quotes of the shell."""
 
 

@@ -18,8 +18,8 @@ POLL = 0.5
 PATIENCE = 30.0
 """Seconds that Ray has to end its workers before a stronger signal is sent."""
 
-_TAIL = 40
-"""Lines of the log that an error shows."""
+_TAIL, _WIDTH = 30, 300
+"""Lines of the log that an error shows, and characters of each."""
 
 _BYTES = 16_384
 
@@ -45,6 +45,7 @@ def run_module(
         WorkerError: it has ended with another exit status than 0; the message has the end of its log.
     """
     with log.open("ab") as file:
+        start = file.tell()
         process = subprocess.Popen(
             [sys.executable, "-m", module, *words],
             stdin=subprocess.DEVNULL,
@@ -63,14 +64,15 @@ def run_module(
     if watch():
         raise KeyboardInterrupt
     if process.returncode:
-        raise WorkerError(f"{module} ended with {_status(process.returncode)}. The end of {log}:\n{tail(log)}")
+        raise WorkerError(f"{module} ended with {_status(process.returncode)}. The end of {log}:\n{tail(log, start)}")
 
 
-def tail(log: Path) -> str:
-    """Return the last lines of a log."""
+def tail(log: Path, start: int = 0) -> str:
+    """Return the last lines of a log, of what was written behind its byte `start`."""
     with log.open("rb") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - _BYTES))
-        return "\n".join(file.read().decode("utf-8", "replace").splitlines()[-_TAIL:])
+        file.seek(max(start, file.seek(0, os.SEEK_END) - _BYTES))
+        lines = file.read().decode("utf-8", "replace").splitlines()
+    return "\n".join(line if len(line) <= _WIDTH else f"{line[:_WIDTH]}…" for line in lines[-_TAIL:])
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

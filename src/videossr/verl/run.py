@@ -7,6 +7,7 @@
     RUN/verl/log.txt                                        what verl printed
     RUN/verl/steps.jsonl                                    what verl logged of the steps of the last session
     RUN/verl/checkpoints/                                   of verl, from which it goes on
+    RUN/verl/hydra/                                         the configuration that Hydra composed of the settings
 
 Exercised by `videossr train CONFIG --engine verl --out RUN`, in an environment that has verl.
 """

@@ -133,6 +133,7 @@ def settings_of(config: TrainConfig, translation: Translation, cluster: Cluster,
         "trainer.experiment_name": "verl",
         "+ray_kwargs.ray_init.runtime_env.env_vars.VERL_FILE_LOGGER_PATH": f"{here}/steps.jsonl",
         "+ray_kwargs.ray_init.runtime_env.env_vars.TENSORBOARD_DIR": f"{here}/tensorboard",
+        "hydra.run.dir": f"{here}/hydra",
         **translation.settings,
     }
 
@@ -199,6 +200,11 @@ _OTHER_TYPES = ("null", "true", "false", "inf", "nan")
 
 
 def quoted(text: str) -> str:
-    """Quote a text for Hydra: backslashes before a quote are doubled, and ``${`` is no reference to another setting."""
-    escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), text)
-    return "'" + escaped.replace("${", "\\${") + "'"
+    """Quote a text for Hydra, in which backslashes before a quote are doubled.
+
+    Raises:
+        ConfigError: it has a ``${``, which verl reads as a reference to another setting, however it is escaped.
+    """
+    if "${" in text:
+        raise ConfigError(f"{text} has ${{, which verl takes for a reference to a setting: choose another name")
+    return "'" + re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), text) + "'"

@@ -51,7 +51,7 @@ def composed(ask: Ask, tmp_path_factory: pytest.TempPathFactory) -> list[dict[st
 
 def words(config: TrainConfig) -> list[str]:
     settings = settings_of(config, translate(config), Cluster(2, 4), Rows(640, 9216), FOLDER)
-    return [word(name, value) for name, value in settings.items()]
+    return [*(word(name, value) for name, value in settings.items()), "data.videossr.cache_mb=64"]
 
 
 def test_settings_of_the_paper(composed: list[dict[str, Any]]) -> None:
@@ -68,6 +68,7 @@ def test_settings_of_the_paper(composed: list[dict[str, Any]]) -> None:
 
 def test_paths_with_quotes_and_signs_arrive_as_they_are(composed: list[dict[str, Any]]) -> None:
     for made in composed:
+        assert made["data"]["videossr"] == {"cache_mb": 64}, "a setting of the user replaces ours"
         assert made["trainer"]["default_local_dir"] == f"{FOLDER}/checkpoints"
         assert made["data"]["train_files"] == f"{FOLDER}/train.parquet"
         assert made["actor_rollout_ref"]["model"]["path"].endswith("/it's a = model")

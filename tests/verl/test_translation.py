@@ -117,7 +117,7 @@ def test_another_value_of_a_key_changes_what_its_rule_says(key: str) -> None:
     config = other(key)
     assert value_of(config, key) != value_of(changed(), key)
     kind = RULES[key].kind
-    if kind == "refused" or key == "model.train_vision":
+    if kind == "one value" or key == "model.train_vision":
         with pytest.raises(ConfigError, match=f"^{key}="):
             translate(config)
     elif kind == "set":

@@ -27,7 +27,7 @@ TRACKERS = ("tensorboard", "wandb", "mlflow", "swanlab", "clearml", "trackio")
 LARGEST_SEED = 2**32 - 1
 """Of NumPy, which workers of verl seed."""
 
-Kind = Literal["set", "rows", "without meaning", "refused"]
+Kind = Literal["set", "rows", "without meaning", "one value"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Rule:
 
     Attributes:
         kind: "set" where verl has a setting for it, "rows" where it decides which rows are written, "without meaning"
-            where nothing in verl depends on it, "refused" where verl has nothing for it but the value that it has.
+            where nothing in verl depends on it, "one value" where verl has nothing for any other, which is refused.
         words: what verl does with it, for the documentation.
         settings: returns the settings of verl that it decides.
         fault: returns why a value is refused, and the way out; empty where it is not.
@@ -149,7 +149,7 @@ _TUNE = "or set memory of verl itself, such as --verl.actor_rollout_ref.rollout.
 RULES: Mapping[str, Rule] = {
     "model.path": Rule("set", "the model", lambda config: {f"{MODEL}.path": config.model.path}),
     "model.layout": Rule(
-        "refused",
+        "one value",
         "the processor of transformers 5.9.0 writes the layout `bare`; any other is refused",
         fault=_refuse(
             lambda config: config.model.layout not in (None, "bare"),
@@ -196,7 +196,7 @@ RULES: Mapping[str, Rule] = {
     "data.categories": Rule("rows", "only these are written"),
     "data.share": Rule("rows", "only this share is written, the same as our trainer takes"),
     "data.mix": Rule(
-        "refused",
+        "one value",
         "verl shuffles; `even` and `single` are refused",
         fault=_refuse(
             lambda config: config.data.mix != "shuffled",
@@ -211,7 +211,7 @@ RULES: Mapping[str, Rule] = {
     ),
     "run.engine": Rule("without meaning", "it is what chooses verl"),
     "run.method": Rule(
-        "refused",
+        "one value",
         "GRPO alone; `sft` is refused",
         fault=_refuse(
             lambda config: config.run.method != "grpo", "with verl there is GRPO alone. Train with --engine videossr"
@@ -231,7 +231,7 @@ RULES: Mapping[str, Rule] = {
         ),
     ),
     "run.device": Rule(
-        "refused",
+        "one value",
         "`auto` and `cuda`; any other is refused",
         fault=_refuse(
             lambda config: config.run.device not in ("auto", "cuda"),
@@ -256,8 +256,8 @@ RULES: Mapping[str, Rule] = {
     ),
     "run.sharding": Rule("without meaning", "verl always shards with FSDP"),
     "run.memory_gib": Rule(
-        "refused",
-        "refused: verl and vLLM share a card by `--verl.actor_rollout_ref.rollout.gpu_memory_utilization`",
+        "one value",
+        "none alone: verl and vLLM share a card by `--verl.actor_rollout_ref.rollout.gpu_memory_utilization`",
         fault=_refuse(lambda config: config.run.memory_gib is not None, f"verl plans no memory. Leave it out, {_TUNE}"),
     ),
     "run.peak_tflops": Rule("without meaning", "verl knows the peaks of GPUs itself; its MFU is of the update alone"),
@@ -316,7 +316,7 @@ RULES: Mapping[str, Rule] = {
         lambda config: {f"{ACTOR}.kl_loss_type": _KL[config.grpo.kl_estimator]},
     ),
     "grpo.drop_noise": Rule(
-        "refused",
+        "one value",
         "`true` is refused",
         fault=_refuse(
             lambda config: config.grpo.drop_noise,
@@ -324,7 +324,7 @@ RULES: Mapping[str, Rule] = {
         ),
     ),
     "grpo.drop_truncated": Rule(
-        "refused",
+        "one value",
         "`true` is refused",
         fault=_refuse(
             lambda config: config.grpo.drop_truncated,
@@ -367,7 +367,7 @@ RULES: Mapping[str, Rule] = {
         lambda config: {f"{ACTOR}.optim.lr_warmup_steps": config.optim.warmup},
     ),
     "optim.weights": Rule(
-        "refused",
+        "one value",
         "`master`, as verl does it; `stochastic` and `plain` are refused, unless `run.dtype` is `float32`",
         fault=_refuse(
             lambda config: config.optim.weights != "master" and config.run.dtype != "float32",

@@ -1,5 +1,7 @@
 """Write all settings, with their bounds, into docs/reference/recipe.md and training.md: `python docs/settings.py`.
 
+What verl makes of each goes into docs/how-to/verl.md.
+
 The tables come from the pydantic models that check a recipe or a training configuration, so they show what is really
 accepted. A test fails where a page is not what this writes.
 """
@@ -28,6 +30,7 @@ from videossr.training.config import (
     RunSettings,
     SetConfig,
 )
+from videossr.verl.rules import RULES
 
 REFERENCE = Path(__file__).parent / "reference"
 BEGIN, END = "<!-- settings: written by docs/settings.py -->\n", "<!-- end of settings -->\n"
@@ -68,6 +71,15 @@ def page(text: str, parts: Mapping[str, type]) -> str:
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     return before + BEGIN + "\n" + "\n".join(section(*part) for part in parts.items()) + "\n" + END + after
+
+
+def verl_page(text: str) -> str:
+    """Replace what stands between `BEGIN` and `END` in docs/how-to/verl.md by the rules of today."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    lines = ["| key | | what verl does |", "|---|---|---|"]
+    lines += [f"| `{key}` | {rule.kind} | {rule.words} |" for key, rule in RULES.items()]
+    return before + BEGIN + "\n" + "\n".join(lines) + "\n\n" + END + after
 
 
 def section(title: str, kind: type) -> str:
@@ -144,3 +156,5 @@ if __name__ == "__main__":
     for name, parts in PAGES.items():
         path = REFERENCE / name
         path.write_text(page(path.read_text("utf-8"), parts), "utf-8")
+    verl = REFERENCE.parent / "how-to/verl.md"
+    verl.write_text(verl_page(verl.read_text("utf-8")), "utf-8")

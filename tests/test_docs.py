@@ -155,7 +155,8 @@ def fault_of(words: list[str], whole: bool) -> str:
             if name != "model":
                 read_settings(BENCHMARKS.get(name), name, own)
         if words[0] == "train" and bound.arguments["config"] in names():
-            load_config(bound.arguments["config"], settings)
+            ours = {name: text for name, text in settings.items() if not name.startswith("verl.")}
+            load_config(bound.arguments["config"], ours)
         if words[0] == "build" and bound.arguments["recipe"] in recipe_names():
             load_recipe(bound.arguments["recipe"], settings)
     except MissingArgumentError as error:

@@ -25,7 +25,7 @@ LAYERS = (
     ("models",),
     ("engine",),
     ("validation",),
-    ("prompt",),
+    ("prompt", "references"),
     ("question_set",),
     ("builder",),
     ("dataset",),
@@ -83,7 +83,7 @@ PUBLIC = [
 
 _LIGHT = (
     *("", ".batching", ".config", ".cost", ".metrics", ".mixture", ".checkpoints"),
-    *(".runs", ".runs.health", ".runs.records", ".runs.writer"),
+    *(".runs", ".runs.comparison", ".runs.health", ".runs.records", ".runs.signals", ".runs.writer"),
 )
 TORCH_FREE = {f"videossr.training{name}" for name in _LIGHT} | {"videossr.engine.checkpoint_folder"}
 """The modules of training that the command and the report use without torch."""
@@ -97,7 +97,7 @@ TORCH = {
 
 
 TRAINERS = {
-    *("videossr.verl.agent_loop", "videossr.verl.dataset"),
+    *("videossr.verl.agent_loop", "videossr.verl.dataset", "videossr.verl.sampler"),
     *("videossr.trl.trainer", "videossr.trl.dataset"),
 }
 """They are made of classes of verl, TRL and datasets, and imported only where these are, as tests/integration does."""

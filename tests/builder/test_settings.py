@@ -56,6 +56,8 @@ def test_settings_pages_of_the_docs_are_up_to_date(writer: ModuleType) -> None:
     for name, parts in writer.PAGES.items():
         written = (DOCS / "reference" / name).read_text("utf-8")
         assert writer.page(written, parts) == written, f"docs/reference/{name} is stale: run python docs/settings.py"
+    verl = (DOCS / "how-to/verl.md").read_text("utf-8")
+    assert writer.verl_page(verl) == verl, "docs/how-to/verl.md is stale: run python docs/settings.py"
     text = (DOCS / "reference/training.md").read_text("utf-8")
     assert "| `clip_low` | a number at least 0 and below 1 | `0.2` |" in text
     assert "| `kl_estimator` | `low_variance` `plain` `squared` |" in text

@@ -135,7 +135,7 @@ def test_export_llamafactory_refuses_other_names(name: str, dataset: Path, tmp_p
 
 
 def test_a_size_that_the_processor_would_scale_is_refused_at_the_first_clip(dataset: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"sample \w+: its frames are 80 x 48, and a side that is no multiple of 32"):
+    with pytest.raises(ConfigError, match=r"question \w+: its frames are 80 x 48, and a side that is no mult"):
         export_llamafactory(SmallFrames(dataset), tmp_path / "out", "small")
     assert [path.name for path in (tmp_path / "out").rglob("*.mp4")] == ["0-0.mp4"]
 

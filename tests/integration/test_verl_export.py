@@ -18,6 +18,7 @@ from videossr.export.trainer import Cluster
 from videossr.export.verl import export_verl
 from videossr.models.tiny import make_tiny
 from videossr.prompt.qwen3_vl import markers
+from videossr.training.config import load_config
 
 pytestmark = pytest.mark.integration
 
@@ -32,8 +33,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def exported(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("verl") / "out"
-    export_verl(VideoSSRDataset(dataset), out, Cluster(1, 1), batch=4)
+    out = tmp_path_factory.mktemp("verl") / "it's = out"
+    export_verl(VideoSSRDataset(dataset), out, load_config("train-paper", {"run.batch": 4}), Cluster(1, 1))
     return out
 
 
@@ -113,6 +114,7 @@ def test_one_batch_of_all_tasks_is_scored(ask: Ask, exported: Path, tiny: Path) 
         for row in rows
         for text in (row["reward_model"]["ground_truth"], "I cannot tell.")
     ]
-    results = ask("verl", "verl_reward.py", {"overrides": script_words(exported / "train.sh", tiny), "rows": told})
+    question = {"overrides": script_words(exported / "train.sh", tiny), "rows": told, "worker": True}
+    results = ask("verl", "verl_reward.py", question)
     assert [result["reward_score"] for result in results] == [1.0, 0.0] * len(rows)
     assert len({tuple(result["reward_extra_info"]) for result in results}) == 1

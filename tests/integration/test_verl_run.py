@@ -1,4 +1,7 @@
-"""A run of verl's own trainer on an exported dataset: two steps on a CPU, a checkpoint, and its merge into a model."""
+"""A run of verl's own trainer, by `videossr train --engine verl`: two steps on a CPU, and a third when it goes on.
+
+What is in its folder is read: the steps, a report, and a model.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +12,14 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 import safetensors.torch
 import torch
 
-from tests.helpers.scripts import script_words
 from tests.integration.conftest import HERE, ROOT
 from videossr.cli import main
-from videossr.dataset.dataset import VideoSSRDataset
-from videossr.export.trainer import Cluster
-from videossr.export.verl import export_verl
 from videossr.models.tiny import make_tiny
+from videossr.training.runs.records import VERL_PHASES, Step, read_train_run
 
 pytestmark = pytest.mark.integration
 
@@ -28,118 +27,108 @@ PYTHON = ROOT / ".side/verl/bin/python"
 MINUTES = 12
 """How long verl may take; where a rollout fails, it waits without end."""
 
-STEPS, PROMPTS, ROLLOUTS = 2, 2, 2
-CATEGORIES = ("grounding/mirror", "jigsaw/6", "counting/easy", "grounding/shuffle")
-"""Of the rows in their order: one clip and several clips in each batch."""
+STEPS, MORE, PROMPTS, ROLLOUTS = 2, 3, 2, 2
+CATEGORIES = ("grounding/mirror", "jigsaw/6")
+"""Of the rows: one clip, and several clips."""
 
 ACTOR, ROLLOUT, REF = (f"actor_rollout_ref.{part}" for part in ("actor", "rollout", "ref"))
-KINDS = ("param", "reduce", "buffer")
-"""Of numbers that FSDP would make bfloat16; the engine computes in float32, and so must the trainer to be compared."""
-
 STORAGE = "transfer_queue.backend.SimpleStorage"
+RAY = "ray_kwargs.ray_init"
+
+SETTINGS = [
+    f"--data.categories={json.dumps(CATEGORIES)}",
+    f"--run.batch={PROMPTS}",
+    "--run.dtype=float32",  # the engine computes in it, and so must the trainer to be compared
+    "--run.recompute=false",
+    f"--grpo.rollouts={ROLLOUTS}",
+    "--grpo.max_tokens=8",
+    "--optim.lr=1e-3",
+    f"--log.save_every={STEPS}",
+    "--log.keep=1",
+]
 ON_CPU = [
     "data.shuffle=False",
-    f"data.train_batch_size={PROMPTS}",
     "data.max_prompt_length=3072",
-    "data.max_response_length=8",
     "data.dataloader_num_workers=0",
-    "+actor_rollout_ref.model.override_config.attn_implementation=sdpa",
-    "actor_rollout_ref.model.use_remove_padding=False",
-    "actor_rollout_ref.model.enable_gradient_checkpointing=False",
-    f"{ACTOR}.optim.lr=1e-3",
-    f"{ACTOR}.ppo_mini_batch_size={PROMPTS}",
     f"{ACTOR}.ppo_micro_batch_size_per_gpu=1",
     f"{ACTOR}.use_torch_compile=False",
     *(f"{part}.strategy=fsdp2" for part in (ACTOR, REF)),
     *(f"{part}.fsdp_config.use_torch_compile=False" for part in (ACTOR, REF)),
-    *(f"+{part}.fsdp_config.mixed_precision.{kind}_dtype=fp32" for part in (ACTOR, REF) for kind in KINDS),
     *(f"{part}.log_prob_micro_batch_size_per_gpu=1" for part in (ROLLOUT, REF)),
     f"{ROLLOUT}.name=cpu",
-    f"{ROLLOUT}.n={ROLLOUTS}",
     f"{ROLLOUT}.agent.num_workers=1",
     "reward.num_workers=1",
     f"{STORAGE}.num_data_storage_units=1",
     f"{STORAGE}.total_storage_size=1000",
     "trainer.device=cpu",
-    "trainer.n_gpus_per_node=1",
-    f"trainer.total_training_steps={STEPS}",
-    f"trainer.save_freq={STEPS}",
-    "ray_kwargs.ray_init.num_cpus=16",
-    "+ray_kwargs.ray_init.num_gpus=1",
-    "+ray_kwargs.ray_init.include_dashboard=False",
-    "+ray_kwargs.ray_init.object_store_memory=500000000",
+    f"{RAY}.num_cpus=16",
+    f"+{RAY}.num_gpus=1",
+    f"+{RAY}.include_dashboard=False",
+    f"+{RAY}.object_store_memory=500000000",
 ]
 
 
-def run_verl(module: str, words: list[str], log: Path) -> str:
-    """Run a module of verl in its environment and return what it printed. One retry where ray does not start.
+def train(folder: Path, dataset: Path, steps: int) -> str:
+    """Run the command in verl's environment and return what it printed. One retry where ray does not start.
 
     Ray waits 30 seconds for its own daemon, which a busy machine may exceed.
     """
-    settings = {
+    variables = {
         "PYTHONPATH": f"{ROOT / 'src'}:{HERE / 'side'}",
         "VERL_PLATFORM": "cpu",
         "VERL_USE_EXTERNAL_MODULES": "verl_cpu",
-        "VERL_CPU_LOG": str(log),
-        "VERL_FILE_LOGGER_PATH": str(log.with_name("steps.jsonl")),
+        "VERL_CPU_LOG": str(folder / "engine.jsonl"),
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": "1",
         "PYTHONDONTWRITEBYTECODE": "",
     }
-    for attempt in (1, 2):
-        printed = log.with_name(f"{module}-{attempt}.txt")
-        with printed.open("w") as file:
-            process = subprocess.Popen(
-                [str(PYTHON), "-m", module, *words],
-                env=os.environ | settings,
-                cwd=log.parent,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-            try:
-                status = process.wait(60 * MINUTES)
-            except subprocess.TimeoutExpired:
-                status = None
-            finally:
-                for end in (signal.SIGTERM, signal.SIGKILL):  # ray ends its daemons when it is asked to
-                    if process.poll() is None:
-                        os.killpg(process.pid, end)
-                        try:
-                            process.wait(20)
-                        except subprocess.TimeoutExpired:
-                            continue
-        text = printed.read_text("utf-8", "replace")
-        if status == 0:
-            return text
-        if "timed out during startup" not in text:
+    words = ["train", "train-paper", f"--model.path={folder / 'tiny'}", f"--data.path={dataset}", "--engine", "verl"]
+    words += ["--gpus", "1", f"--run.steps={steps}", "--out", str(folder / "run"), *SETTINGS]
+    words += [f"--verl.{setting}" for setting in ON_CPU]
+    for _ in range(2):
+        command = subprocess.Popen(
+            [str(PYTHON), "-m", "videossr.cli", *words],
+            env=os.environ | variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        try:
+            printed, _ = command.communicate(timeout=60 * MINUTES)
+        except subprocess.TimeoutExpired:
+            command.send_signal(signal.SIGTERM)  # it ends verl and all that ray has started
+            printed, _ = command.communicate()
+        if command.returncode == 0:
+            return printed
+        if "timed out during startup" not in (folder / "run/verl/log.txt").read_text("utf-8", "replace"):
             break
-    pytest.fail(f"{module}: status {status}\n{text[-6000:]}", pytrace=False)
+    pytest.fail(f"status {command.returncode}\n{printed[-6000:]}", pytrace=False)
 
 
 @pytest.fixture(scope="module")
-def run(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Train, and return the folder of the export with what the run left there."""
+def folder(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train two steps; the folder has the run, the model that it began with, and what the engine wrote."""
     if not PYTHON.exists():
         pytest.fail("no side environment 'verl': run `make integration`, which makes it")
-    folder = tmp_path_factory.mktemp("run")
-    tiny = make_tiny(folder / "tiny")
-    script = export_verl(VideoSSRDataset(dataset), folder / "verl", Cluster(1, 1), batch=4)
-    table = pq.read_table(folder / "verl/train.parquet")
-    places = {row["category"]: index for index, row in enumerate(table["extra_info"].to_pylist())}
-    pq.write_table(table.take([places[category] for category in CATEGORIES]), folder / "verl/train.parquet")
-    run_verl("verl.trainer.main_ppo", script_words(script, tiny, *ON_CPU), folder / "engine.jsonl")
+    folder = tmp_path_factory.mktemp("it's a = folder")
+    make_tiny(folder / "tiny")
+    (folder / "printed.txt").write_text(train(folder, dataset, STEPS), "utf-8")
     return folder
 
 
-def engine_log(run: Path) -> list[dict[str, Any]]:
+def engine_log(folder: Path) -> list[dict[str, Any]]:
     """Return what the engine wrote: when weights were loaded, and tokens of each request."""
-    return [json.loads(line) for line in (run / "engine.jsonl").read_text().splitlines()]
+    return [json.loads(line) for line in (folder / "engine.jsonl").read_text().splitlines()]
 
 
-def test_verl_trains_on_rows_of_one_clip_and_of_several(run: Path) -> None:
-    entries = engine_log(run)
+def logged_steps(folder: Path) -> list[dict[str, Any]]:
+    """Return what verl logged of the steps of its last session."""
+    return [json.loads(line)["data"] for line in (folder / "run/verl/steps.jsonl").read_text().splitlines()]
+
+
+def test_verl_trains_on_rows_of_one_clip_and_of_several(folder: Path) -> None:
+    entries = engine_log(folder)
     asked = [entry for entry in entries if "read" in entry]
     assert len(asked) == STEPS * PROMPTS * ROLLOUTS
     assert {entry["clips"] for entry in asked} == {1, 6}
@@ -147,27 +136,80 @@ def test_verl_trains_on_rows_of_one_clip_and_of_several(run: Path) -> None:
     assert sum("loaded" in entry for entry in entries) >= STEPS
 
 
-def test_the_trainer_reads_what_the_engine_reads(run: Path) -> None:
+def test_the_trainer_reads_what_the_engine_reads(folder: Path) -> None:
     """The probabilities of the answers would differ, and the number of tokens, if their prompts did."""
-    asked = [entry for entry in engine_log(run) if "read" in entry]
-    steps = [json.loads(line)["data"] for line in (run / "steps.jsonl").read_text().splitlines()]
-    for number, step in enumerate(steps[:STEPS]):
+    asked = [entry for entry in engine_log(folder) if "read" in entry]
+    for number, step in enumerate(logged_steps(folder)):
         of_step = asked[number * PROMPTS * ROLLOUTS :][: PROMPTS * ROLLOUTS]
         assert step["global_seqlen/mean"] == sum(entry["read"] + entry["answer"] for entry in of_step)
         assert step["training/rollout_probs_diff_max"] < 1e-5
 
 
-def test_a_checkpoint_is_merged_into_a_model_that_bench_run_scores(
-    run: Path, dataset: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    actor = run / f"verl/checkpoints/global_step_{STEPS}/actor"
-    words = ["merge", "--backend", "fsdp", "--local_dir", str(actor), "--target_dir", str(run / "merged")]
-    run_verl("verl.model_merger", words, run / "merge.jsonl")
-    before = safetensors.torch.load_file(run / "tiny/model.safetensors")
-    after = safetensors.torch.load_file(run / "merged/model.safetensors")
+def test_the_steps_of_the_run_are_those_that_verl_made(folder: Path) -> None:
+    run = read_train_run(folder / "run")
+    assert run.manifest is not None
+    assert (run.manifest.steps, run.manifest.versions["verl"]) == (STEPS, "0.9.1")
+    assert run.manifest.describe["trainer"] == "verl 0.9.1"
+    assert run.config.run.engine == "verl"
+    asked = [entry for entry in engine_log(folder) if "read" in entry]
+    for number, (step, logged) in enumerate(zip(run.steps, logged_steps(folder), strict=True)):
+        check_step(step, number + 1)
+        assert step.loss == logged["actor/loss"]
+        assert step.wall == logged["timing_s/step"]
+        lengths = [entry["answer"] for entry in asked[number * PROMPTS * ROLLOUTS :][: PROMPTS * ROLLOUTS]]
+        assert step.all is not None
+        assert step.all.tokens == sum(lengths) / len(lengths) == logged["response_length/mean"]
+        assert step.all.truncated == logged["response_length/clip_ratio"]
+        assert step.all.smooth == logged["critic/score/mean"]
+    printed = (folder / "printed.txt").read_text("utf-8")
+    assert f"step {STEPS} of {STEPS}: loss" in printed
+
+
+def check_step(step: Step, number: int) -> None:
+    """Check what every step of a run of verl has, and what none has."""
+    assert (step.step, step.batches, step.failed) == (number, number, 0)
+    assert step.all is not None
+    assert step.all.groups == PROMPTS
+    assert set(step.categories) <= set(CATEGORIES)
+    assert sum(part.groups for part in step.categories.values()) == PROMPTS
+    assert step.all.kl is not None
+    assert step.all.entropy is not None
+    assert {"gen", "ref", "update_actor"} <= set(step.seconds) <= set(VERL_PHASES)
+    assert 0 < sum(step.seconds.values()) < step.wall
+    assert (step.changed, step.gap, step.mfu, step.memory_gib) == (None, None, None, None)
+
+
+def test_the_model_of_the_run_is_scored(folder: Path, dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = safetensors.torch.load_file(folder / "tiny/model.safetensors")
+    after = safetensors.torch.load_file(folder / "run/model/model.safetensors")
     assert {weight.dtype for weight in after.values()} == {torch.bfloat16}
     moved = [name for name, weight in after.items() if not torch.equal(weight, before[name].bfloat16())]
     assert len(moved) > len(after) // 2
     with pytest.raises(SystemExit) as done:
-        main(["bench", "run", str(dataset), "--model", f"hf:{run / 'merged'}", "--out", str(run / "scores")])
+        main(["bench", "run", str(dataset), "--model", f"hf:{folder / 'run/model'}", "--out", str(folder / "scores")])
     assert done.value.code == 0, capsys.readouterr()
+
+
+def test_report_draws_the_run(folder: Path) -> None:
+    with pytest.raises(SystemExit) as done:
+        main(["report", str(folder / "run"), "--out", str(folder / "report.html")])
+    assert done.value.code == 0
+    page = (folder / "report.html").read_text("utf-8")
+    assert "verl 0.9.1" in page
+    assert "update_actor" in page
+    assert "steps are too few to tell whether it learned" in page or "Nothing could be learned" in page
+
+
+def test_the_same_command_goes_on_from_the_checkpoint(folder: Path, dataset: Path) -> None:
+    """The third step is made behind the first two, which stay as they are; a complete run starts nothing."""
+    before = read_train_run(folder / "run").steps
+    assert f"goes on from step {STEPS}" in train(folder, dataset, MORE)
+    run = read_train_run(folder / "run")
+    assert run.steps[:STEPS] == before
+    assert run.manifest is not None
+    assert run.manifest.steps == len(run.steps) == MORE
+    check_step(run.steps[-1], MORE)
+    asked = [entry for entry in engine_log(folder) if "read" in entry]
+    assert len(asked) == MORE * PROMPTS * ROLLOUTS
+    assert "nothing is left to do" in train(folder, dataset, MORE)
+    assert len(engine_log(folder)) > len(asked)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import cv2
 import numpy as np
@@ -31,7 +32,16 @@ from videossr.report.plots import running_mean
 from videossr.report.training.examples import training_samples
 from videossr.report.training.figures import as_json, comma_separated, ends, logprob_mismatch, markdown, named, of_all
 from videossr.report.training.page import MORE, PARTS, charts_of, write_training
-from videossr.training.runs.records import ACROSS, PHASES, PICTURES, Failure, Step, TrainRun, read_train_run
+from videossr.training.runs.records import (
+    ACROSS,
+    PHASES,
+    PICTURES,
+    VERL_PHASES,
+    Failure,
+    Step,
+    TrainRun,
+    read_train_run,
+)
 
 CATEGORIES = ("counting/easy", "grounding/mirror", "grounding/shuffle", "jigsaw/6")
 BROKEN = f"pack-0007.bin: {HOSTILE}\x1b[31m\u202e"
@@ -173,11 +183,57 @@ def test_means_table_has_tasks_and_categories(page: Tab, runs: dict[str, TrainRu
 
 def test_time_table_has_parts_that_add_up_to_a_step(page: Tab) -> None:
     row = page.locator('[data-table="time"] tbody tr').first
-    seconds = dict(zip(PARTS, map(float, row.locator("b").all_text_contents()), strict=True))
+    seconds = dict(zip(PARTS["videossr"], map(float, row.locator("b").all_text_contents()), strict=True))
     assert seconds == {**{phase: round(0.1 * (number + 1), 3) for number, phase in enumerate(PHASES)}, "rest": 0.4}
     shares = [float(text.removesuffix(" %")) for text in row.locator("td small").all_text_contents()]
     assert sum(shares) == pytest.approx(100, abs=0.5)
     expect(page.locator("#time svg.chart")).to_have_count(3)
+
+
+def test_a_run_of_verl_is_drawn_with_what_verl_measures(page_of_verl: str, runs_of_verl: list[TrainRun]) -> None:
+    """What it does not measure is left out, and its phases stand beside those of our own trainer."""
+    text = page_of_verl
+    assert text.count('data-table="time"') == 2
+    assert all(f"</i> {phase}</span>" in text for phase in (*VERL_PHASES, *PHASES))
+    assert "trained by" in text
+    row = markdown(runs_of_verl).splitlines()[-1]
+    assert row.startswith("| verl | 3 |")
+    assert row.endswith("| - | - |")
+    lines = list(csv.DictReader(io.StringIO(comma_separated(runs_of_verl))))
+    assert [line["gap"] for line in lines] == ["1e-06", "2e-06", "3e-06", "", "", ""]
+    assert [line["tasks/jigsaw/kl"] for line in lines[3:]] == [""] * 3
+    assert all(line["all/kl"] for line in lines)
+
+
+@pytest.fixture(scope="module")
+def runs_of_verl(tmp_path_factory: pytest.TempPathFactory) -> list[TrainRun]:
+    """A run of our own trainer, and one of verl."""
+    folder = tmp_path_factory.mktemp("engines")
+    ours = [step_of(number, CATEGORIES) for number in range(1, 4)]
+    absent: dict[str, Any] = {
+        "changed": None,
+        "gap": None,
+        "mfu": None,
+        "memory_gib": None,
+        "seconds": {"gen": 2.0, "ref": 1.0},
+    }
+    verls = [
+        replace(
+            step,
+            **absent,
+            tasks={name: replace(means, kl=None, entropy=None) for name, means in step.tasks.items()},
+            categories={name: replace(means, kl=None, entropy=None) for name, means in step.categories.items()},
+        )
+        for step in ours
+    ]
+    return [write_run(folder / "ours", ours), write_run(folder / "verl", verls, set_to={"run.engine": "verl"})]
+
+
+@pytest.fixture(scope="module")
+def page_of_verl(runs_of_verl: list[TrainRun], tmp_path_factory: pytest.TempPathFactory) -> str:
+    out = tmp_path_factory.mktemp("engines") / "report.html"
+    write_training(runs_of_verl, out)
+    return out.read_text("utf-8")
 
 
 def test_configuration_table_shows_changed_settings_first(page: Tab) -> None:
@@ -415,7 +471,9 @@ def test_report_of_a_run_of_the_train_command(
     assert last.all is not None
     assert last.all.groups == sum(setting.groups for setting in last.categories.values()) == 3
     assert set(last.seconds) <= set(PHASES)
-    assert 0 < logprob_mismatch(run.steps) < 1e-3
+    mismatch = logprob_mismatch(run.steps)
+    assert mismatch is not None
+    assert 0 < mismatch < 1e-3
     assert run.shown
     with open_checked(browser, (tmp_path / "page.html").as_uri()) as page:
         cards = page.locator(".item")

@@ -76,6 +76,7 @@ def test_train_on_a_dataset_and_choice_rows_reports_each_set(
         assert {name: means.groups for name, means in step.sets.items()} == {"mine": 1, "ours": 2}
         assert step.categories["choice"].groups == 1
         assert set(step.categories) <= {*CATEGORIES, "choice"}
+        assert step.gap is not None
         assert step.gap < 1e-4
         line = _line(step, 4)
         assert f"(mine {step.sets['mine'].smooth:.3f}, ours {step.sets['ours'].smooth:.3f})" in line

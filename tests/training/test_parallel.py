@@ -92,6 +92,7 @@ def assert_equal_runs(one: TrainRun, other: TrainRun) -> None:
         for name in ("kl", "entropy"):
             assert getattr(other_step.all, name) == pytest.approx(getattr(step.all, name), rel=1e-4, abs=1e-6)
         assert other_step.categories.keys() == step.categories.keys()
+        assert other_step.gap is not None
         assert other_step.gap < 1e-4
     other_weights = load_weights(Path(str(other.path)))
     for name, tensor in load_weights(Path(str(one.path))).items():

@@ -26,6 +26,7 @@ TRAIN_CONFIG_READERS = {
     "checkpoints/checkpoint.py",
     "cost/memory.py",
     "plan.py",
+    "runs/comparison.py",
     "runs/records.py",
     "runs/resume.py",
     "session.py",

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from videossr.dataset.dataset import VideoSSRDataset
-from videossr.dataset.references import ClipCache
+from videossr.references import ClipCache
 from videossr.trl.dataset import sample_rows
 
 

@@ -10,6 +10,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from videossr.cli.console import Bar, console
+from videossr.cli.settings import Setting, parse_settings
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.dataset.manifest import is_benchmark
 from videossr.export.easyvideor1 import export_easyvideor1, shown_alone
@@ -23,6 +24,7 @@ from videossr.export.trainer import Cluster
 from videossr.export.verl import export_verl
 from videossr.export.vlmevalkit import export_vlmevalkit
 from videossr.question_set import QuestionSet, open_questions
+from videossr.training.config import load_config
 
 app = App(
     name="export",
@@ -88,26 +90,37 @@ def vlmevalkit(
 def verl(
     dataset: str,
     /,
-    *,
+    *settings: Setting,
     out: Path,
+    config: str = "train-paper",
     nodes: int = 1,
     gpus: int = 8,
     batch: int | None = None,
     corpus: str | None = None,
+    anywhere: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
-    """Write rows for verl, which refer to samples, and the command that trains on them with the paper's settings.
+    """Write rows for verl, which refer to questions, and the command that trains on them with the paper's settings.
 
     Args:
-        dataset: Folder that `videossr build` wrote, at the same path on every node.
+        dataset: Folder that `videossr build` wrote, or a file of published rows, at the same path on every node.
+        settings: A key of the configuration and its value, such as `--grpo.kl=0`: those of `videossr train`.
         out: Folder to write; train.sh in it is the command.
+        config: Name of a recipe of `videossr train`, or the path of a TOML file.
         nodes: Machines to train on.
         gpus: GPUs of each machine.
-        batch: Samples a step; by default the paper's 64.
-        corpus: Folder of the frames, where they are no longer where the dataset says.
+        batch: Questions a step, the same as --run.batch; by default the paper's 64.
+        corpus: Folder of the frames, where they are no longer where `dataset` says.
+        anywhere: Show files wherever published rows say that they are, not only below their folder or `--corpus`.
     """
-    opened = VideoSSRDataset(dataset, corpus=corpus)
-    script = export_verl(opened, out, Cluster(nodes, gpus), corpus=corpus, batch=batch)
-    console.print(f"{len(opened)} rows in {out}; train with: sh {script}", soft_wrap=True)
+    given = {"data.path": dataset, "data.anywhere": anywhere, **parse_settings(settings, verl, "--grpo.kl=0")}
+    given |= {name: value for name, value in (("run.batch", batch), ("data.corpus", corpus)) if value is not None}
+    asked = load_config(config, given)
+    questions = open_questions(dataset, corpus=corpus, anywhere=anywhere)
+    with Bar() as bar:
+        script = export_verl(
+            questions, out, asked, Cluster(nodes, gpus), lambda done, total: bar.show("questions", done, total)
+        )
+    console.print(f"rows in {out}; train with: sh {script}", soft_wrap=True)
 
 
 @app.command(help_epilogue="Example: videossr export swift demo/dataset --out demo/swift --gpus 1 --batch 8")

@@ -84,13 +84,15 @@ class Live:
             if means := last.all:
                 groups = f"groups: {means.zero_variance:.0%} with equal rewards, {means.noise:.0%} uninformative"
                 answers = f"answers: {means.tokens:.1f} tokens, {means.distinct:.1f} different in a group"
-                parts.append(Text(f"{groups}; {answers}, entropy {means.entropy:.2f}"))
+                entropy = "" if means.entropy is None else f", entropy {means.entropy:.2f}"
+                parts.append(Text(f"{groups}; {answers}{entropy}"))
             parts.append(Text(f"seconds a step: {_times(self._mean_seconds())}"))
             speed = (
                 f"step {last.step} of {self._total}, epoch {last.epoch:.2f}, {last.prompts_per_second:.2f} prompts/s"
             )
             mfu = "" if last.mfu is None else f", MFU {last.mfu:.1%}"
-            parts.append(Text(f"{speed}{mfu}, {last.memory_gib:.1f} GiB, {self._left()} left"))
+            memory = "" if last.memory_gib is None else f", {last.memory_gib:.1f} GiB"
+            parts.append(Text(f"{speed}{mfu}{memory}, {self._left()} left"))
         if self._groups[1]:
             done, total = self._groups
             parts += [Text(self._now()), ProgressBar(total=total, completed=done, width=40)]
@@ -107,12 +109,14 @@ class Live:
         return str(timedelta(seconds=round(mean * max(0, self._total - self._steps[-1].step))))
 
     def _mean_seconds(self) -> dict[str, float]:
-        return {phase: sum(step.seconds.get(phase, 0.0) for step in self._steps) / len(self._steps) for phase in PHASES}
+        phases = {phase: None for step in self._steps for phase in (*PHASES, *step.seconds)}
+        return {phase: sum(step.seconds.get(phase, 0.0) for step in self._steps) / len(self._steps) for phase in phases}
 
 
 def _times(seconds: Mapping[str, float]) -> str:
     """Write the seconds of each phase that took any."""
-    parts = [f"{phase} {seconds[phase]:.2f}" for phase in PHASES if seconds.get(phase, 0.0) >= 0.005]
+    order = dict.fromkeys((*PHASES, *seconds))
+    parts = [f"{phase} {seconds[phase]:.2f}" for phase in order if seconds.get(phase, 0.0) >= 0.005]
     return ", ".join(parts) or "-"
 
 
@@ -128,11 +132,12 @@ def _table(steps: list[Step]) -> Table:
         if rewarded:
             by_part = (_of(_parts(step).get(part), "smooth") for part in parts)
             cells = [_of(step.all, "smooth"), *by_part, _of(step.all, "strict"), _of(step.all, "parsed")]
-            cells.append(f"{step.all.kl:.1e}" if step.all else "-")
+            cells.append("-" if step.all is None or step.all.kl is None else f"{step.all.kl:.1e}")
         else:
             cells = [f"{step.loss:.4f}", f"{step.lr:.1e}"]
         norm = "skip" if step.skipped else f"{step.grad_norm:.2g}"
-        table.add_row(str(step.step), *cells, norm, f"{step.gap:.0e}", f"{step.wall:.1f}")
+        gap = "-" if step.gap is None else f"{step.gap:.0e}"
+        table.add_row(str(step.step), *cells, norm, gap, f"{step.wall:.1f}")
     return table
 
 
@@ -153,8 +158,10 @@ def _line(step: Step, total: int) -> str:
         by_part = ", ".join(f"{safe(part, 40)} {of_part.smooth:.3f}" for part, of_part in _parts(step).items())
         several = len(_parts(step)) > 1
         parts.append(f"reward {means.smooth:.3f} ({by_part})" if several else f"reward {means.smooth:.3f}")
-        parts.append(f"strict {means.strict:.3f}, parsed {means.parsed:.3f}, KL {means.kl:.1e}")
-    parts.append(f"gradient norm {step.grad_norm:.2g}, log-probability mismatch {step.gap:.0e}")
+        parts.append(f"strict {means.strict:.3f}, parsed {means.parsed:.3f}")
+        parts += [] if means.kl is None else [f"KL {means.kl:.1e}"]
+    parts.append(f"gradient norm {step.grad_norm:.2g}")
+    parts += [] if step.gap is None else [f"log-probability mismatch {step.gap:.0e}"]
     if step.skipped:
         parts.append(f"no step: {safe(step.skipped)}")
     if step.failed:

@@ -23,7 +23,6 @@ from typing_extensions import TypedDict
 from videossr.errors import ConfigError, MissingExtraError
 from videossr.export.folder import Progress, write_unless_same
 from videossr.export.trainer import (
-    ANSWER_TOKENS,
     HASH,
     MODEL,
     PROMPT_TOKENS,
@@ -141,7 +140,7 @@ def export_easyvideor1(
             check_text(question, PROGRAM, PLACEHOLDERS)
             rows.append(_row(question, f"{index // 1000:05d}/{index}.pt"))
             (clip,) = questions.clips(index)
-            longest = max(longest, prompt_tokens(question, clip.frames.shape[1:3]))
+            longest = max(longest, prompt_tokens(question, [clip.frames.shape[1:3]]))
             path = out / "clips" / rows[-1]["preprocessed_video"]
             if not path.is_file():
                 write_clip(path, clip)
@@ -198,7 +197,7 @@ def overrides(config: TrainConfig, cluster: Cluster, longest: int, name: str) ->
         "data.video_source_mode": "preprocessed_only",
         "data.preprocessed_video_dir": "$here/clips",
         "data.max_prompt_length": longest,
-        "data.max_response_length": ANSWER_TOKENS,
+        "data.max_response_length": grpo.max_tokens,
         "data.rollout_batch_size": run.batch,
         "data.shuffle": "true",
         "data.seed": run.seed,
@@ -206,7 +205,7 @@ def overrides(config: TrainConfig, cluster: Cluster, longest: int, name: str) ->
         "algorithm.use_kl_loss": str(bool(grpo.kl)).lower(),
         "algorithm.kl_coef": grpo.kl,
         "worker.actor.global_batch_size": run.batch // grpo.updates,
-        "worker.actor.max_token_len_per_gpu": longest + ANSWER_TOKENS,
+        "worker.actor.max_token_len_per_gpu": longest + grpo.max_tokens,
         "worker.actor.model.model_path": "$MODEL",
         "worker.actor.model.freeze_vision_tower": str(not config.model.train_vision).lower(),
         "worker.actor.optim.lr": optim.lr,
@@ -214,7 +213,7 @@ def overrides(config: TrainConfig, cluster: Cluster, longest: int, name: str) ->
         "worker.actor.max_grad_norm": optim.clip_norm,
         "worker.rollout.n": grpo.rollouts,
         "worker.rollout.temperature": grpo.temperature,
-        "worker.rollout.max_num_batched_tokens": longest + ANSWER_TOKENS,
+        "worker.rollout.max_num_batched_tokens": longest + grpo.max_tokens,
         "worker.reward.reward_function": "$here/reward.py:compute_score",
         "trainer.experiment_name": name,
         "trainer.logger": "[file]",

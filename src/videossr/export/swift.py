@@ -23,7 +23,6 @@ from videossr.errors import ConfigError
 from videossr.export.folder import Progress, check_clocks, write_unless_same
 from videossr.export.swift_plugin import MADE_FOR, NAMES
 from videossr.export.trainer import (
-    ANSWER_TOKENS,
     HASH,
     MODEL,
     PROMPT_TOKENS,
@@ -178,7 +177,7 @@ def grpo_arguments(config: TrainConfig, cluster: Cluster, longest: int, clips: i
         "external_plugins": "$here/plugin.py",
         "reward_funcs": NAMES[grpo.reward == "strict"],
         "num_generations": grpo.rollouts,
-        "max_completion_length": ANSWER_TOKENS,
+        "max_completion_length": grpo.max_tokens,
         "temperature": grpo.temperature,
         "top_p": 1.0,
         "top_k": -1,
@@ -194,7 +193,7 @@ def grpo_arguments(config: TrainConfig, cluster: Cluster, longest: int, clips: i
         "vllm_mode": "colocate",
         "vllm_tensor_parallel_size": 1,
         "vllm_gpu_memory_utilization": 0.5,
-        "vllm_max_model_len": longest + ANSWER_TOKENS,
+        "vllm_max_model_len": longest + grpo.max_tokens,
         "vllm_limit_mm_per_prompt": json.dumps({"image": 0, "video": clips}),
         "vllm_mm_processor_cache_gb": 0,
         "sleep_level": 1,

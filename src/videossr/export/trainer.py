@@ -14,8 +14,8 @@ from videossr.storage.parsing import read_limited
 from videossr.training.config import TrainConfig
 
 MODEL = "Qwen/Qwen3-VL-8B-Instruct"
-PROMPT_TOKENS, ANSWER_TOKENS = 8192, 2048
-"""Of the paper's run. Longer prompts raise the first."""
+PROMPT_TOKENS = 8192
+"""Of the paper's run. Longer prompts raise it."""
 
 MICRO_BATCH = 4
 """Answers that a card has at once, at most."""
@@ -51,23 +51,28 @@ def check_shares(config: TrainConfig, cluster: Cluster, samples: int, program: s
     """
     if cluster.nodes < 1 or cluster.gpus < 1:
         raise ConfigError(f"{cluster.nodes} nodes of {cluster.gpus} GPUs: there must be at least one of each")
-    answers = config.run.batch * config.grpo.rollouts
-    if answers % cluster.cards:
+    if _answers_an_update(config) % cluster.cards:
+        part = f" in {config.grpo.updates} updates" if config.grpo.updates > 1 else ""
         raise ConfigError(
-            f"a step has {config.run.batch} x {config.grpo.rollouts} answers, which {program} cannot share evenly "
-            f"between {cluster.nodes} x {cluster.gpus} GPUs: choose --batch and the number of GPUs so that it can"
+            f"a step has {config.run.batch} x {config.grpo.rollouts} answers{part}, which {program} cannot share "
+            f"evenly between {cluster.nodes} x {cluster.gpus} GPUs: choose the batch and the number of GPUs so that it "
+            "can"
         )
     if samples < config.run.batch:
         raise ConfigError(
-            f"the dataset has {samples} samples and a step takes {config.run.batch}: {program} drops a batch that is "
-            "not whole, so there would be no step; choose a smaller --batch"
+            f"there are {samples} questions and a step takes {config.run.batch}: {program} drops a batch that is not "
+            "whole, so there would be no step; choose a smaller batch"
         )
 
 
 def micro_batch(config: TrainConfig, cluster: Cluster) -> int:
-    """Return how many answers a card has at once, which must divide its share of a step."""
-    share = config.run.batch * config.grpo.rollouts // cluster.cards
+    """Return how many answers a card has at once, which must divide its share of an update."""
+    share = _answers_an_update(config) // cluster.cards
     return next(size for size in range(MICRO_BATCH, 0, -1) if share % size == 0)
+
+
+def _answers_an_update(config: TrainConfig) -> int:
+    return config.run.batch // config.grpo.updates * config.grpo.rollouts
 
 
 def check_text(question: Question, program: str, placeholders: Sequence[str]) -> None:
@@ -81,29 +86,28 @@ def check_text(question: Question, program: str, placeholders: Sequence[str]) ->
     beside = f"{question.system}{question.answer}"
     found = [name for name in placeholders if name in f"{beside}{question.prompt}"] + [VIDEO] * (VIDEO in beside)
     if found:
-        raise ConfigError(f"sample {question.id}: its text has {found[0]}, which {program} takes for a placeholder")
+        raise ConfigError(f"question {question.id}: its text has {found[0]}, which {program} takes for a placeholder")
 
 
-def prompt_tokens(question: Question, size: tuple[int, int]) -> int:
+def prompt_tokens(question: Question, sizes: Sequence[tuple[int, int]]) -> int:
     """Return how many tokens a prompt has at most, whatever the tokenizer: no token of text is less than a byte.
 
     Args:
         question: the question.
-        size: (H, W) of its frames.
+        sizes: (H, W) of the frames of each clip.
 
     Raises:
-        ConfigError: Qwen3-VL cannot take the size.
+        ConfigError: Qwen3-VL cannot take a size.
     """
-    height, width = size
-    if height % SIDE or width % SIDE:
-        raise ConfigError(
-            f"sample {question.id}: its frames are {width} x {height}, and a side that is no multiple of {SIDE} is "
-            "scaled by Qwen3-VL's processor: build the dataset with such sizes"
-        )
-    marks = [marker for clock in question.clocks for marker in markers(clock)]
-    pair = height * width // SIDE**2 + 2
-    text = f"{question.system}{question.prompt}"
-    return len(text.encode()) + sum(len(marker) + pair for marker in marks) + 64
+    tokens = len(f"{question.system}{question.prompt}".encode()) + 64
+    for clock, (height, width) in zip(question.clocks, sizes, strict=True):
+        if height % SIDE or width % SIDE:
+            raise ConfigError(
+                f"question {question.id}: its frames are {width} x {height}, and a side that is no multiple of {SIDE} "
+                "is scaled by Qwen3-VL's processor: build the dataset with such sizes"
+            )
+        tokens += sum(len(marker) + height * width // SIDE**2 + 2 for marker in markers(clock))
+    return tokens
 
 
 def rounded_tokens(tokens: int) -> int:

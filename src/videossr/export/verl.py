@@ -1,54 +1,60 @@
-"""Rows of samples for verl, and the command that trains on them with the paper's settings.
+"""Rows of questions for verl, and the command that trains on them, with the settings of a configuration.
 
-    train.parquet      one row a sample; a row refers to its clips, and holds no frames
+    train.parquet      one row a question; a row refers to its clips, and holds no frames
     agent_loop.yaml    where verl finds the agent loop
     requirements.txt   the versions that all this is made for
     train.sh           the command, with every setting; written last, so that a folder which has it is complete
 
-`videossr export verl DATASET --out FOLDER` writes it; `videossr.verl` is what verl calls while it trains.
+`videossr export verl DATASET --out FOLDER` writes it, and `videossr train CONFIG --engine verl` what of it a run needs;
+`videossr.verl` is what verl calls while it trains.
 """
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import pyarrow as pa
 
 from videossr.dataset.dataset import VideoSSRDataset
-from videossr.dataset.references import CACHE_MB, make_references
 from videossr.export.folder import write_table, write_unless_same
 from videossr.export.trainer import (
-    ANSWER_TOKENS,
     HASH,
-    MODEL,
     PROMPT_TOKENS,
     Cluster,
     check_shares,
     check_text,
-    micro_batch,
     prompt_tokens,
     rounded_tokens,
     script_hash,
 )
-from videossr.question import Question
+from videossr.question_set import QuestionSet
+from videossr.references import make_references
 from videossr.storage.output_dir import OutputDir
 from videossr.storage.provenance import installed_versions
-from videossr.training.config import TrainConfig, load_config
+from videossr.training.batching import choose_questions
+from videossr.training.config import TrainConfig
 from videossr.untrusted import one_line
+from videossr.verl.rules import Overrides
+from videossr.verl.settings import Rows, quoted, settings_of, word
+from videossr.verl.translation import translate
 from videossr.verl.versions import MADE_FOR
 
 VERB = "export verl"
 AGENT = "videossr"
 """Name of the agent loop in rows."""
 
+TABLE, LOOP, SCRIPT = "train.parquet", "agent_loop.yaml", "train.sh"
+
 OTHER_MEDIA = ("<image>", "<audio>")
 """What verl takes for a placeholder in any text."""
 
-Overrides: TypeAlias = dict[str, object]
-"""Settings of verl by their dotted names. A name that starts with ``+`` is new to its configuration."""
+HERE, PATH = "VIDEOSSR-HERE", "VIDEOSSR-MODEL"
+"""Stand in settings for what the script alone knows: its folder, and the model that it is told."""
+
+Size = tuple[int, int]
 
 ROWS = pa.schema(
     [
@@ -65,6 +71,7 @@ ROWS = pa.schema(
                         ("index", pa.int64()),
                         ("id", pa.string()),
                         ("clip", pa.int64()),
+                        ("anywhere", pa.bool_()),
                     ]
                 )
             ),
@@ -75,143 +82,110 @@ ROWS = pa.schema(
 )
 
 
+Progress = Callable[[int, int], None]
+"""Called with the number of questions that were looked at, and of all."""
+
+
 def export_verl(
-    dataset: VideoSSRDataset, out: Path, cluster: Cluster, *, corpus: str | None = None, batch: int | None = None
+    questions: QuestionSet,
+    out: Path,
+    config: TrainConfig,
+    cluster: Cluster,
+    progress: Progress = lambda done, total: None,
 ) -> Path:
     """Write the rows and the command. An export that was stopped is completed; of one that is there, what differs.
 
     Args:
-        dataset: the samples.
+        questions: a dataset, or rows that others have published.
         out: the folder to write.
+        config: of the run; it says which of the questions are written.
         cluster: the machines to train on.
-        corpus: where the frame packs of the dataset are, if not where it says.
-        batch: samples a step; by default the paper's 64.
+        progress: called while the questions are looked at.
 
     Returns:
         The script.
 
     Raises:
-        ConfigError: verl or Qwen3-VL cannot take a sample, or the batch cannot be shared by the cards.
+        ConfigError: verl or Qwen3-VL cannot take a question or do what a setting asks for, or the batch cannot be
+            shared by the cards.
+        DataError: a published row or its frames cannot be read.
         OutputError: `out` holds something else.
     """
-    config = load_config("train-paper", {} if batch is None else {"run.batch": batch})
-    check_shares(config, cluster, len(dataset), "verl")
-    asked = [dataset.question(index) for index in range(len(dataset))]
-    sizes = list(zip(dataset["height"], dataset["width"], strict=True))
-    for question in asked:
-        check_text(question, "verl", OTHER_MEDIA)
-    longest = max(prompt_tokens(question, size) for question, size in zip(asked, sizes, strict=True))
-    settings = overrides(config, cluster, max(PROMPT_TOKENS, rounded_tokens(longest)))
-    place = "" if corpus is None else str(dataset.corpus.path)
-    script = out / "train.sh"
+    translation = translate(config)
+    chosen = chosen_rows(questions, config)
+    check_shares(config, cluster, len(chosen), "verl")
+    longest = longest_prompt(questions, chosen, progress)
+    script = out / SCRIPT
     output = OutputDir(out, VERB, "export for verl")
-    with output.open({"hash": dataset.hash}, reopen=script_hash(script) == dataset.hash):
-        rows = [
-            _row(question, index, category, str(dataset.path), place)
-            for index, (question, category) in enumerate(zip(asked, dataset["category"], strict=True))
-        ]
-        write_table(out / "train.parquet", rows, ROWS)
-        loop = f"- name: {AGENT}\n  _target_: videossr.verl.agent_loop.SampleAgentLoop\n"
-        write_unless_same(out / "agent_loop.yaml", loop.encode())
+    with output.open({"hash": questions.hash}, reopen=script_hash(script) == one_line(questions.hash)):
+        write_rows(questions, chosen, out, config)
+        settings = settings_of(config, translation, cluster, Rows(len(chosen), longest), HERE)
+        model = {"actor_rollout_ref.model.path": PATH}
         write_unless_same(out / "requirements.txt", _requirements().encode())
-        write_unless_same(script, _script(dataset, settings, cluster).encode())
+        write_unless_same(script, _script(questions, settings | model, config.model.path, cluster).encode())
         script.chmod(0o755)
     return script
 
 
-def overrides(config: TrainConfig, cluster: Cluster, longest: int) -> Overrides:
-    """Translate a configuration of GRPO to verl's settings.
+def chosen_rows(questions: QuestionSet, config: TrainConfig) -> list[int]:
+    """Return the indices of the questions that a run is trained on, the same as our trainer takes."""
+    categories = [questions.category(index) for index in range(len(questions))]
+    return choose_questions(categories, config.data.categories, config.data.share, config.run.seed)
 
-    Args:
-        config: the configuration.
-        cluster: the machines.
-        longest: tokens of a prompt, at most.
 
-    Returns:
-        The settings. Paths of exported files start with ``$here``, and the model is ``$MODEL``: the script knows both.
+def longest_prompt(questions: QuestionSet, chosen: list[int], progress: Progress = lambda done, total: None) -> int:
+    """Return the tokens that the setting of verl must allow for a prompt: 8192, or more where one has more.
+
+    The clips of published rows are decoded once for it, since nothing else tells the size of their frames.
+
+    Raises:
+        ConfigError: verl or Qwen3-VL cannot take a question.
+        DataError: a published row or its frames cannot be read.
     """
-    grpo, optim, run = config.grpo, config.optim, config.run
-    micro = micro_batch(config, cluster)
-    actor, rollout, ref = (f"actor_rollout_ref.{part}" for part in ("actor", "rollout", "ref"))
-    return {
-        "algorithm.adv_estimator": "grpo",
-        "algorithm.norm_adv_by_std_in_grpo": grpo.scale == "group",
-        "algorithm.use_kl_in_reward": False,
-        "data.train_files": "$here/train.parquet",
-        "data.val_files": "$here/train.parquet",
-        "data.val_max_samples": 1,
-        "data.train_batch_size": run.batch,
-        "data.max_prompt_length": longest,
-        "data.max_response_length": ANSWER_TOKENS,
-        "data.filter_overlong_prompts": False,
-        "data.truncation": "error",
-        "data.shuffle": True,
-        "data.seed": run.seed,
-        "data.image_patch_size": 16,
-        "data.custom_cls.path": "pkg://videossr.verl.dataset",
-        "data.custom_cls.name": "SampleRowsDataset",
-        "+data.videossr.cache_mb": CACHE_MB,
-        "+data.mm_processor_kwargs.do_resize": False,
-        "+data.mm_processor_kwargs.do_sample_frames": False,
-        "actor_rollout_ref.model.path": "$MODEL",
-        "actor_rollout_ref.model.use_remove_padding": True,
-        "actor_rollout_ref.model.enable_gradient_checkpointing": run.recompute,
-        f"{actor}.freeze_vision_tower": not config.model.train_vision,
-        f"{actor}.optim.lr": optim.lr,
-        f"{actor}.optim.betas": f"[{','.join(map(str, optim.betas))}]",
-        f"{actor}.optim.weight_decay": optim.weight_decay,
-        f"{actor}.optim.clip_grad": optim.clip_norm,
-        f"{actor}.optim.lr_scheduler_type": optim.schedule,
-        f"{actor}.optim.lr_warmup_steps": optim.warmup,
-        f"{actor}.ppo_mini_batch_size": run.batch // grpo.updates,
-        f"{actor}.ppo_micro_batch_size_per_gpu": micro,
-        f"{actor}.clip_ratio_low": grpo.clip_low,
-        f"{actor}.clip_ratio_high": grpo.clip_high,
-        f"{actor}.loss_agg_mode": "token-mean",
-        f"{actor}.use_kl_loss": config.has_kl,
-        f"{actor}.kl_loss_coef": grpo.kl,
-        f"{actor}.kl_loss_type": "low_var_kl",
-        f"{actor}.entropy_coeff": 0,
-        f"{ref}.log_prob_micro_batch_size_per_gpu": micro,
-        f"{ref}.fsdp_config.param_offload": True,
-        f"{rollout}.name": "vllm",
-        f"{rollout}.n": grpo.rollouts,
-        f"{rollout}.temperature": grpo.temperature,
-        f"{rollout}.top_p": 1.0,
-        f"{rollout}.top_k": -1,
-        f"{rollout}.tensor_model_parallel_size": 1,
-        f"{rollout}.gpu_memory_utilization": 0.5,
-        f"{rollout}.max_num_batched_tokens": longest + ANSWER_TOKENS,
-        f"{rollout}.log_prob_micro_batch_size_per_gpu": micro,
-        f"{rollout}.agent.agent_loop_config_path": "$here/agent_loop.yaml",
-        f"+{rollout}.engine_kwargs.vllm.mm_processor_cache_gb": 0,
-        "reward.custom_reward_function.path": "pkg://videossr.rewards",
-        "reward.custom_reward_function.name": "compute_score",
-        "+reward.custom_reward_function.reward_kwargs.reward": grpo.reward,
-        "trainer.nnodes": cluster.nodes,
-        "trainer.n_gpus_per_node": cluster.gpus,
-        "trainer.total_epochs": max(1, round(run.epochs)),
-        "trainer.save_freq": config.log.save_every or -1,
-        "trainer.max_actor_ckpt_to_keep": config.log.keep,
-        "trainer.default_local_dir": "$here/checkpoints",
-        "trainer.val_before_train": False,
-        "trainer.test_freq": -1,
-        "trainer.project_name": config.log.project,
-        "trainer.experiment_name": "verl",
-        "trainer.logger": '["console","file"]',
-    }
+    longest = PROMPT_TOKENS
+    for done, (index, sizes) in enumerate(zip(chosen, _sizes(questions, chosen), strict=True), 1):
+        question = questions.question(index)
+        check_text(question, "verl", OTHER_MEDIA)
+        longest = max(longest, prompt_tokens(question, sizes))
+        progress(done, len(chosen))
+    return rounded_tokens(longest)
 
 
-def _row(question: Question, index: int, category: str, dataset: str, corpus: str) -> dict[str, Any]:
-    """Write the row of a sample."""
+def _sizes(questions: QuestionSet, chosen: list[int]) -> Iterator[list[Size]]:
+    """Yield for each chosen question the (H, W) of the frames of each of its clips."""
+    if isinstance(questions, VideoSSRDataset):
+        heights, widths = questions["height"], questions["width"]
+        for index in chosen:
+            yield [(heights[index], widths[index])] * len(questions.question(index).clocks)
+        return
+    for index in chosen:
+        yield [clip.frames.shape[1:3] for clip in questions.clips(index)]
+
+
+def write_rows(questions: QuestionSet, chosen: list[int], out: Path, config: TrainConfig) -> None:
+    """Write the rows of the chosen questions, and where verl finds the agent loop that they name."""
+    place = "" if config.data.corpus is None else str(config.data.corpus)
+    if isinstance(questions, VideoSSRDataset) and place:
+        place = str(questions.corpus.path)
+    elif place:
+        place = str(Path(place).absolute()) if "://" not in place else place
+    rows = [_row(questions, index, place, anywhere=config.data.anywhere) for index in chosen]
+    write_table(out / TABLE, rows, ROWS)
+    loop = f"- name: {AGENT}\n  _target_: videossr.verl.agent_loop.SampleAgentLoop\n"
+    write_unless_same(out / LOOP, loop.encode())
+
+
+def _row(questions: QuestionSet, index: int, corpus: str, *, anywhere: bool) -> dict[str, Any]:
+    """Write the row of a question."""
+    question = questions.question(index)
     turns = [("system", question.system)] * bool(question.system) + [("user", question.prompt)]
     return {
         "data_source": question.data_source,
         "agent_name": AGENT,
         "prompt": [{"role": role, "content": content} for role, content in turns],
-        "videos": make_references(question, index, dataset, corpus),
+        "videos": make_references(question, index, str(questions.path), corpus, anywhere=anywhere),
         "reward_model": {"style": "rule", "ground_truth": question.answer},
-        "extra_info": {"index": index, "id": question.id, "category": category},
+        "extra_info": {"index": index, "id": question.id, "category": questions.category(index)},
     }
 
 
@@ -222,7 +196,7 @@ def _requirements() -> str:
     return "\n".join([f"verl[vllm,fsdp]=={MADE_FOR['verl']}", *others, own, ""])
 
 
-def _script(dataset: VideoSSRDataset, settings: Mapping[str, object], cluster: Cluster) -> str:
+def _script(questions: QuestionSet, settings: Overrides, model: str, cluster: Cluster) -> str:
     """Write the command, with every setting on a line of its own."""
     made_for = ", ".join(f"{name} {version}" for name, version in MADE_FOR.items())
     ray = ['export RAY_ADDRESS="${RAY_ADDRESS:-auto}"  # of the cluster that `ray start` has made'] * (
@@ -230,26 +204,32 @@ def _script(dataset: VideoSSRDataset, settings: Mapping[str, object], cluster: C
     )
     lines = [
         "#!/bin/sh",
-        f"# GRPO of {one_line(str(dataset.path))} on {cluster.nodes} x {cluster.gpus} GPUs, for {made_for}.",
-        f"# {HASH}{dataset.hash}",
+        f"# GRPO of {one_line(str(questions.path))} on {cluster.nodes} x {cluster.gpus} GPUs, for {made_for}.",
+        f"# {HASH}{one_line(questions.hash)}",
         "# Settings given to this script replace those below: sh train.sh trainer.save_freq=10",
         "set -eu",
-        'here=$(cd "$(dirname "$0")" && pwd)',
-        f"MODEL=${{MODEL:-{MODEL}}}",
+        "# Escape what Hydra would not take literally in a path between single quotes.",
+        f"escaped() {{ printf %s \"$1\" | sed '{_SED}'; }}",
+        'here=$(escaped "$(cd "$(dirname "$0")" && pwd)")',
+        f"default={shlex.quote(model)}",
+        'model=$(escaped "${MODEL:-${default:?name a checkpoint: MODEL=FOLDER sh train.sh}}")',
         *ray,
-        'export VERL_FILE_LOGGER_PATH="${VERL_FILE_LOGGER_PATH:-$here/steps.jsonl}"',
         "python -m videossr.verl.versions",
         "exec python -m verl.trainer.main_ppo \\",
-        *(f"    {_word(name, value)} \\" for name, value in settings.items()),
+        *(f"    {_shell_word(name, value)} \\" for name, value in settings.items()),
         '    "$@"',
         "",
     ]
     return "\n".join(lines)
 
 
-def _word(name: str, value: object) -> str:
-    """Write a setting as a word of the shell. Hydra takes a path in quotes whatever it holds."""
-    text = str(value)
-    if text.startswith("$"):
-        return f"\"{name}='{text}'\""
-    return shlex.quote(f"{name}={text}")
+_SED = r"s/\(\\*\)'\''/\1\1\\'\''/g; s/\(\\*\)$/\1\1/"
+"""Does in a shell what `videossr.verl.settings.quoted` does, between single quotes of the shell."""
+
+
+def _shell_word(name: str, value: object) -> str:
+    """Write a setting as a word of the shell."""
+    if isinstance(value, str) and (HERE in value or value == PATH):
+        known = quoted(value).replace(HERE, "$here").replace(PATH, "$model")
+        return f'"{name}={known}"'
+    return shlex.quote(word(name, value))

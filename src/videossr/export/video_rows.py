@@ -86,7 +86,7 @@ def write_videos(
     def look(done: int) -> None:
         question = asked[done - 1]
         sizes = [frame_size(out / name) for name in names[done - 1]]
-        tokens = max(prompt_tokens(question, size) for size in sizes) + len(question.answer.encode())
+        tokens = prompt_tokens(question, sizes) + len(question.answer.encode())
         pixels = [height * width for height, width in sizes]
         shown.append(Shown(min(pixels), max(pixels), tokens))
         progress(done)

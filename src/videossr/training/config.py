@@ -195,6 +195,9 @@ class OptimConfig:
 class RunSettings:
     """The method, the length and the means of a run."""
 
+    engine: Annotated[
+        Literal["videossr", "verl"], Field(description="who makes the steps: our own trainer, or verl's")
+    ] = "videossr"
     method: Literal["grpo", "sft"] = "grpo"
     batch: Annotated[int, Field(ge=1, description="questions a step, over all processes")] = 64
     epochs: Annotated[float, Field(gt=0)] = 1.0

@@ -42,7 +42,8 @@ from videossr.training.process_checks import check_equal, check_reach, check_sha
 from videossr.training.runs.health import REFUSED, RunHealth
 from videossr.training.runs.observer import RunObserver, SilentObserver, tracking
 from videossr.training.runs.records import MANIFEST, MODEL, STEPS, Step, TrainManifest, TrainRun, read_train_run
-from videossr.training.runs.resume import begin_run, catch_signals, claim_run, take_length
+from videossr.training.runs.resume import begin_run, claim_run, take_length
+from videossr.training.runs.signals import catch_signals
 from videossr.training.runs.writer import RunWriter
 from videossr.training.trainer import StepResult, Trainer
 
@@ -82,6 +83,8 @@ def train(
         config = load_config(config, settings)
     elif settings:
         raise ValueError("settings replace values of a recipe or a file; change those of a TrainConfig itself")
+    if config.run.engine == "verl":
+        raise ConfigError("run.engine is verl: such a run is made by videossr.verl.run.train_with_verl")
     if not config.model.path:
         raise ConfigError("model.path is not set: give --model.path=FOLDER")
     with join_processes() as world, ExitStack() as stack:
@@ -348,7 +351,7 @@ class Session:
         """Write the manifest, which makes the run complete."""
         context = self.context
         weights = list(context.policy.model.parameters())
-        used = max((step.memory_gib for step in read_train_run(context.folder).steps), default=0.0)
+        used = max((step.memory_gib or 0.0 for step in read_train_run(context.folder).steps), default=0.0)
         describe = {
             "device": device_name(context.plan.device),
             "dtype": str(context.policy.model.dtype).removeprefix("torch."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datasets
 
 from videossr.dataset.dataset import VideoSSRDataset
-from videossr.dataset.references import make_references
+from videossr.references import make_references
 
 
 def sample_rows(dataset: VideoSSRDataset, *, corpus: str | None = None) -> datasets.Dataset:
@@ -20,7 +20,7 @@ def sample_rows(dataset: VideoSSRDataset, *, corpus: str | None = None) -> datas
 
     Returns:
         A row a sample: `prompt`, a system and a user turn in which `<video>` stands for each clip; `videos`, a
-        `videossr.dataset.references.Reference` for each clip; `data_source` and `answer`, by which answers are
+        `videossr.references.Reference` for each clip; `data_source` and `answer`, by which answers are
         rewarded; `id` and `category`.
     """
     questions = [dataset.question(index) for index in range(len(dataset))]

@@ -20,12 +20,12 @@ import numpy as np
 import torch
 import trl
 
-from videossr.dataset.references import ClipCache
 from videossr.engine.checkpoint import open_checkpoint
 from videossr.errors import ConfigError, DataError
 from videossr.prompt import PREPROCESSORS
 from videossr.prompt.base import Prompt
 from videossr.question import Clip, Question
+from videossr.references import ClipCache
 from videossr.training.checkpoints.model_files import copied_files
 
 MADE_FOR = "1.16."

@@ -11,8 +11,8 @@ from typing import Any
 from torch import Tensor, from_numpy
 from verl.utils.dataset.rl_dataset import RLHFDataset
 
-from videossr.dataset.references import CACHE_MB, ClipCache, read_references
 from videossr.errors import ConfigError
+from videossr.references import CACHE_MB, ClipCache, read_references
 
 PATCH = 16
 """Pixels of a patch's side in Qwen3-VL, whose prompts the rows are made for."""

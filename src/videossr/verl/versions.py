@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from importlib.util import find_spec
 
-from videossr.errors import ConfigError
+from videossr.errors import ConfigError, MissingExtraError
 from videossr.storage.provenance import installed_versions
 
 MADE_FOR: Mapping[str, str] = {"verl": "0.9.1", "vllm": "0.24.0", "transformers": "5.9.0"}
@@ -43,6 +44,16 @@ def check_versions(installed: Mapping[str, str], *, vllm: bool = True) -> None:
     if wrong:
         packages = " ".join(f"{name}=={version}" for name, version in MADE_FOR.items())
         raise ConfigError(f"verl cannot train on these rows here. {'. '.join(wrong)}. Install {packages}")
+
+
+def check_installed() -> None:
+    """Raise MissingExtraError where this environment has no verl."""
+    if find_spec("verl") is None:
+        others = " ".join(f"{name}=={version}" for name, version in MADE_FOR.items() if name != "verl")
+        raise MissingExtraError(
+            "verl is not installed here. Make an environment for it and videossr, and train there: "
+            f"pip install 'verl[vllm,fsdp]=={MADE_FOR['verl']}' {others} videossr"
+        )
 
 
 @cache

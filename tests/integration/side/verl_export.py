@@ -27,9 +27,10 @@ from verl.utils.dataset.rl_dataset import get_dataset_class
 from verl.workers.rollout.replica import TokenOutput
 from verl_vllm import vllm_reads
 
+from videossr import references
 from videossr.clock import Clock
 from videossr.question import Clip
-from videossr.verl import clips, versions
+from videossr.verl import versions
 
 CONFIG = Path(verl.__file__).parent / "trainer" / "config"
 ANSWER = "1-2"
@@ -73,7 +74,7 @@ async def ask(config, row, dataset_class, processor, engine, stock):
 
 def slow_down(step):
     """Let slot k of every rendered clip start `step` k² ms later."""
-    render = clips.render
+    render = references.render
 
     def slower(reference):
         return [
@@ -83,7 +84,7 @@ def slow_down(step):
             for clip in render(reference)
         ]
 
-    clips.render = slower
+    references.render = slower
 
 
 def features(processor, output):

@@ -57,8 +57,14 @@ class Figure:
 
 
 def of_all(name: str) -> Value:
-    """Return a function that reads a figure over all groups of a step; it returns None for supervised steps."""
-    return lambda step: None if step.all is None else float(getattr(step.all, name))
+    """Return a function that reads a figure over all groups of a step; None where a step does not have it."""
+    return lambda step: figure_of(step.all, name)
+
+
+def figure_of(rollouts: Rollouts | None, name: str) -> float | None:
+    """Return a figure of a step, a task or a category; None where it is not reported."""
+    value = getattr(rollouts, name, None)
+    return None if value is None else float(value)
 
 
 FIGURES = (
@@ -93,21 +99,22 @@ def last_steps(steps: Sequence[Step]) -> Sequence[Step]:
     return steps[-max(1, len(steps) // 10) :]
 
 
-def peak(steps: Sequence[Step]) -> float:
+def peak(steps: Sequence[Step]) -> float | None:
     """Return the most memory, in GiB, that a process of the run had in use, as `Step.memory_gib` defines it."""
-    return max((step.memory_gib for step in steps), default=0.0)
+    return max((step.memory_gib for step in steps if step.memory_gib is not None), default=None)
 
 
-def logprob_mismatch(steps: Sequence[Step]) -> float:
+def logprob_mismatch(steps: Sequence[Step]) -> float | None:
     """Return the largest difference of a log-probability between sampling and loss over all steps, in nats."""
-    return max((step.gap for step in steps), default=0.0)
+    return max((step.gap for step in steps if step.gap is not None), default=None)
 
 
 def last_tenth(steps: Sequence[Step], group: Callable[[Step], Rollouts | None]) -> dict[str, float]:
     """Average the figures of a task or category over the last tenth of the steps that have it; empty where none has."""
     known = [rollouts for step in steps if (rollouts := group(step)) is not None]
     rows = [asdict(rollouts) for rollouts in known[-max(1, len(known) // 10) :]]
-    return {name: fmean(row[name] for row in rows) for name in (rows[0] if rows else ())}
+    names = [name for name in (rows[0] if rows else ()) if all(row[name] is not None for row in rows)]
+    return {name: fmean(row[name] for row in rows) for name in names}
 
 
 def markdown(runs: Sequence[TrainRun]) -> str:
@@ -127,7 +134,9 @@ def markdown(runs: Sequence[TrainRun]) -> str:
             cells.append(
                 " → ".join(map(figure.form.format, (figure_ends.first, figure_ends.last))) if figure_ends else "-"
             )
-        lines.append(row_of([*cells, f"{logprob_mismatch(steps):.1e}", f"{peak(steps):.2f}"]))
+        cells.append("-" if (mismatch := logprob_mismatch(steps)) is None else f"{mismatch:.1e}")
+        cells.append("-" if (most := peak(steps)) is None else f"{most:.2f}")
+        lines.append(row_of(cells))
     return "\n".join([*lines, ""])
 
 

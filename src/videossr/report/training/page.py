@@ -19,6 +19,7 @@ from videossr.report.training.figures import (
     NamedRun,
     Value,
     ends,
+    figure_of,
     last_tenth,
     logprob_mismatch,
     named,
@@ -28,11 +29,11 @@ from videossr.report.training.figures import (
 from videossr.report.training.verdict import constant_of, verdict
 from videossr.training import config
 from videossr.training.config import TrainConfig
-from videossr.training.runs.records import PHASES, Rollouts, Step, TrainRun
+from videossr.training.runs.records import PHASES, VERL_PHASES, Rollouts, Step, TrainRun
 from videossr.untrusted import plain_text
 
-PARTS = (*PHASES, "rest")
-"""Parts of the time of a step; `rest` is the time outside of all phases."""
+PARTS: Mapping[str, tuple[str, ...]] = {"videossr": (*PHASES, "rest"), "verl": (*VERL_PHASES, "rest")}
+"""Parts of the time of a step, for each engine; `rest` is the time outside of all phases."""
 
 _EXAMPLES = 5
 
@@ -114,6 +115,15 @@ class _Time:
     chart: Markup
 
 
+@dataclass(frozen=True, slots=True)
+class _Times:
+    """The times of the runs of one engine, which have the same phases, with the number of each run on the page."""
+
+    engine: str
+    parts: tuple[str, ...]
+    runs: tuple[tuple[int, _Time], ...]
+
+
 def write_training(runs: Sequence[TrainRun], out: Path, most: int = 2, questions: str | None = None) -> None:
     """Write the page of training runs, finished or not.
 
@@ -169,8 +179,7 @@ def write_training(runs: Sequence[TrainRun], out: Path, most: int = 2, questions
             for kind, names in (("sets", sets), ("tasks", tasks), ("categories", categories))
             for name in names
         ],
-        parts=PARTS,
-        times=[_time(named_run) if named_run.run.steps else None for named_run in named_runs],
+        times=_times(named_runs),
         config=_config([named_run.run.config for named_run in named_runs]),
         failures=[_failures(named_run.run) for named_run in named_runs],
         samples=training_samples(named_runs, most) if most else (),
@@ -191,7 +200,7 @@ def _group(kind: str, name: str) -> Callable[[Step], Rollouts | None]:
 def _of(kind: str, name: str, figure: str) -> Value:
     """Return a function that reads a figure of a set, task or category from a step."""
     group = _group(kind, name)
-    return lambda step: None if (rollouts := group(step)) is None else float(getattr(rollouts, figure))
+    return lambda step: figure_of(group(step), figure)
 
 
 def _charts(
@@ -232,10 +241,24 @@ def _part_charts(kind: str, part: str, steps: Sequence[Sequence[Step]]) -> list[
     ]
 
 
-def _time(named_run: NamedRun) -> _Time:
-    """Sum up where the time of a run went."""
+def _times(named_runs: Sequence[NamedRun]) -> list[_Times]:
+    """Sum up where the time of all runs went, those of each engine together."""
+    begun = [(number, named_run) for number, named_run in enumerate(named_runs) if named_run.run.steps]
+    engines = {named_run.run.config.run.engine: None for _, named_run in begun}
+    return [
+        _Times(
+            engine,
+            PARTS[engine],
+            tuple((number, _time(run, PARTS[engine])) for number, run in begun if run.run.config.run.engine == engine),
+        )
+        for engine in engines
+    ]
+
+
+def _time(named_run: NamedRun, names: Sequence[str]) -> _Time:
+    """Sum up where the time of a run went; the last of the parts is the rest."""
     steps = named_run.run.steps
-    parts = [[step.seconds.get(phase, 0.0) for step in steps] for phase in PHASES]
+    parts = [[step.seconds.get(phase, 0.0) for step in steps] for phase in names[:-1]]
     parts.append([max(0.0, step.wall - sum(step.seconds.values())) for step in steps])
     seconds = tuple(sum(part) / len(steps) for part in parts)
     label = f"Seconds of a step of {named_run.name}, by phase"
@@ -256,6 +279,7 @@ def _facts(named_run: NamedRun) -> dict[str, str]:
         "model": run.config.model.path,
         "data": run.config.data.paths,
         "method": run.config.run.method + (f", LoRA of rank {lora.rank}" if (lora := run.config.model.lora) else ""),
+        "trained by": "verl" if run.config.run.engine == "verl" else "",
         "epochs": f"{steps[-1].epoch:.2f}" if steps else "",
         "steps took": f"{wall:,.0f} s",
         "skipped": f"{sum(bool(step.skipped) for step in steps):,} of {len(steps):,} steps",

@@ -228,8 +228,9 @@ def _figures(last: Step) -> dict[str, str]:
             "smooth reward, last step": f"{last.all.smooth:.3f}",
             "strict reward, last step": f"{last.all.strict:.3f}",
             "answers that parse, last step": f"{last.all.parsed:.3f}",
-            "KL to the base model, last step": f"{last.all.kl:.3g}",
         }
+        if last.all.kl is not None:
+            figures["KL to the base model, last step"] = f"{last.all.kl:.3g}"
     return figures
 
 

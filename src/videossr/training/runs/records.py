@@ -42,6 +42,10 @@ ACROSS = 8
 PHASES = ("wait", "vision", "prefill", "decode", "reference", "loss", "optimizer", "save")
 """Phases of a step, for its seconds: `wait` is for frames, `loss` holds the answers' pass and the backward pass."""
 
+VERL_PHASES = ("gen", "old_log_prob", "ref", "adv", "update_actor", "update_weights", "save_checkpoint")
+"""Phases of a step of verl, as it calls them: `gen` is from the frames to the rewards, `update_weights` brings the
+weights to the engine that samples."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rollouts:
@@ -55,8 +59,9 @@ class Rollouts:
         distinct: different answers a group.
         tokens: of an answer.
         truncated: share of answers that were cut off.
-        kl: to the reference, a token, of groups that are not left out; 0 where no reference is kept.
-        entropy: of the next token, in nats.
+        kl: to the reference, a token, of groups that are not left out; 0 where no reference is kept; None where it is
+            not reported, as by verl for a part of a batch.
+        entropy: of the next token, in nats; None where it is not reported.
     """
 
     groups: Count
@@ -68,8 +73,8 @@ class Rollouts:
     distinct: Number
     tokens: Number
     truncated: Number
-    kl: Number
-    entropy: Number
+    kl: Number | None = None
+    entropy: Number | None = None
 
 
 class SkipReason(StrEnum):
@@ -83,7 +88,7 @@ class SkipReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of the optimizer.
+    """One step of the optimizer. What the trainer does not report is None, see `videossr.verl.steps`.
 
     Attributes:
         step: from 1.
@@ -95,7 +100,7 @@ class Step:
         skipped: why no step was made, a `SkipReason`; empty where one was.
         failed: questions that could not be shown.
         gap: the certificate: largest difference of a token's log-probability between sampling and loss, in nats.
-        seconds: by phase, see `PHASES`, of the slowest process.
+        seconds: by phase, see `PHASES` and `VERL_PHASES`, of the slowest process.
         wall: seconds of the step.
         prompts_per_second: over all processes.
         mfu: share of the device's peak, by counted operations; None where its peak is not known.
@@ -106,20 +111,20 @@ class Step:
     """
 
     step: Count
-    batches: Count
+    batches: Count | None
     epoch: Number
     loss: Number
     lr: Number
     grad_norm: Number
-    changed: Number
+    changed: Number | None
     skipped: str = ""
     failed: Count = 0
-    gap: Number = 0.0
+    gap: Number | None = 0.0
     seconds: Mapping[str, Number] = field(default_factory=dict)
     wall: Number = 0.0
     prompts_per_second: Number = 0.0
     mfu: Number | None = None
-    memory_gib: Number = 0.0
+    memory_gib: Number | None = 0.0
     all: Rollouts | None = None
     tasks: Mapping[str, Rollouts] = field(default_factory=dict)
     categories: Mapping[str, Rollouts] = field(default_factory=dict)

@@ -15,23 +15,28 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
-from videossr.dataset.dataset import VideoSSRDataset
 from videossr.errors import DataError
 from videossr.question import Clip, Question
+from videossr.question_set import QuestionSet, open_questions
 
 CACHE_MB = 512
 """MiB of frames that a process keeps, unless it is told otherwise."""
+
+
+Key = tuple[str, str, bool, int, str]
+"""What tells one sample from another: place, index and id."""
 
 
 class Reference(TypedDict):
     """A clip of a sample: an entry of a row's `videos`, and where a trainer writes messages of rows, a part of one.
 
     Attributes:
-        dataset: folder or address of the dataset.
-        corpus: of its frame packs; empty where the dataset knows it.
+        dataset: folder or address of the dataset, or of rows that others have published.
+        corpus: of its frame packs, or of the frames and videos of rows; empty where they are where it says.
         index: of the sample in the dataset.
         id: of the sample, by which a dataset that was built anew is noticed.
         clip: index of the clip in the sample.
+        anywhere: whether published rows may show files wherever they say that these are.
     """
 
     dataset: str
@@ -39,19 +44,23 @@ class Reference(TypedDict):
     index: int
     id: str
     clip: int
+    anywhere: bool
 
 
-def make_references(question: Question, index: int, dataset: str, corpus: str = "") -> list[Reference]:
+def make_references(
+    question: Question, index: int, dataset: str, corpus: str = "", *, anywhere: bool = False
+) -> list[Reference]:
     """Refer to all clips of a sample, in order.
 
     Args:
         question: of the sample.
         index: of the sample in the dataset.
-        dataset: folder or address of the dataset.
-        corpus: of its frame packs; empty where the dataset knows it.
+        dataset: folder or address of the dataset, or of rows that others have published.
+        corpus: where its frames are; empty where they are where it says.
+        anywhere: whether published rows may show files wherever they say that these are.
     """
     return [
-        Reference(dataset=dataset, corpus=corpus, index=index, id=question.id, clip=clip)
+        Reference(dataset=dataset, corpus=corpus, index=index, id=question.id, clip=clip, anywhere=anywhere)
         for clip in range(len(question.clocks))
     ]
 
@@ -81,7 +90,7 @@ class ClipCache:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._ready: OrderedDict[tuple[str, str, int, str], Future[list[Clip]]] = OrderedDict()
+        self._ready: OrderedDict[Key, Future[list[Clip]]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._ready)
@@ -99,7 +108,7 @@ class ClipCache:
         return [self._sample(reference, room)[reference["clip"]] for reference in references]
 
     def _sample(self, reference: Reference, room: int) -> list[Clip]:
-        key = (reference["dataset"], reference["corpus"], reference["index"], reference["id"])
+        key: Key = (*_place(reference), reference["index"], reference["id"])
         with self._lock:
             future = self._ready.get(key)
             if mine := future is None:
@@ -110,7 +119,7 @@ class ClipCache:
             self._shrink(room)
         return future.result()
 
-    def _fill(self, future: Future[list[Clip]], key: tuple[str, str, int, str], make: Callable[[], list[Clip]]) -> None:
+    def _fill(self, future: Future[list[Clip]], key: Key, make: Callable[[], list[Clip]]) -> None:
         """Render into a future, for whoever waits for it; what fails is not kept."""
         try:
             future.set_result(make())
@@ -130,23 +139,28 @@ class ClipCache:
                 del self._ready[key]
                 excess -= size
 
-    def _done(self) -> list[tuple[tuple[str, str, int, str], Future[list[Clip]]]]:
+    def _done(self) -> list[tuple[Key, Future[list[Clip]]]]:
         return [(key, future) for key, future in self._ready.items() if future.done() and not future.exception()]
 
 
 def render(reference: Reference) -> list[Clip]:
     """Render all clips of the sample of a reference. Raises DataError where the dataset has another sample there."""
-    dataset = _opened(reference["dataset"], reference["corpus"])
+    questions = _opened(*_place(reference))
     index = reference["index"]
-    found = dataset.row(index)["id"] if index < len(dataset) else "none"
+    found = questions.gold(index).id if index < len(questions) else "none"
     if found != reference["id"]:
         raise DataError(
-            f"{dataset.path}: the row was written for sample {reference['id']} at index {index}, where {found} is now: "
-            "make the rows again (for verl: `videossr export verl`)"
+            f"{questions.path}: the row was written for sample {reference['id']} at index {index}, where {found} is "
+            "now: make the rows again (for verl: `videossr export verl`)"
         )
-    return dataset.clips(index)
+    return questions.clips(index)
+
+
+def _place(reference: Reference) -> tuple[str, str, bool]:
+    """Return where the questions and their frames are."""
+    return reference["dataset"], reference["corpus"], reference["anywhere"]
 
 
 @cache
-def _opened(path: str, corpus: str) -> VideoSSRDataset:
-    return VideoSSRDataset(path, corpus=corpus or None)
+def _opened(path: str, corpus: str, anywhere: bool) -> QuestionSet:
+    return open_questions(path, corpus=corpus or None, anywhere=anywhere)

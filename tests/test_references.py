@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from videossr import references
 from videossr.clock import Clock
-from videossr.dataset import references
 from videossr.dataset.dataset import VideoSSRDataset
-from videossr.dataset.references import ClipCache, Reference, read_references, render
 from videossr.errors import DataError
 from videossr.question import Clip
+from videossr.references import ClipCache, Reference, read_references, render
 
 
 def reference(index: int = 0, *, sample: str = "s", clip: int = 0) -> Reference:
-    return Reference(dataset="d", corpus="", index=index, id=sample, clip=clip)
+    return Reference(dataset="d", corpus="", index=index, id=sample, clip=clip, anywhere=False)
 
 
 def test_read_references_leaves_other_rows_alone() -> None:
@@ -80,6 +80,6 @@ def test_clip_cache_does_not_keep_failures(rendered: list[int]) -> None:
 def test_render_refuses_a_dataset_that_was_built_anew(dataset: Path) -> None:
     first = VideoSSRDataset(dataset).row(0)["id"]
     for index in (1, 10**6):
-        asked = Reference(dataset=str(dataset), corpus="", index=index, id=first, clip=0)
+        asked = Reference(dataset=str(dataset), corpus="", index=index, id=first, clip=0, anywhere=False)
         with pytest.raises(DataError, match=f"written for sample {first} at index {index}"):
             render(asked)

@@ -90,9 +90,13 @@ def open_questions(
     if not any((folder / name).exists() for name in (MANIFEST, UNFINISHED)):
         return PublishedDataset(folder, corpus=corpus, source=source, anywhere=anywhere, video=video)
     if source is not None:
-        raise ConfigError(f"{path} is a dataset, which records how it is scored: leave out --source")
+        raise ConfigError(
+            f"{path} is a dataset, which records how it is scored: leave out --source (train: --data.source)"
+        )
     if anywhere:
-        raise ConfigError(f"{path} is a dataset, whose frames are in its corpus: leave out --anywhere")
+        raise ConfigError(
+            f"{path} is a dataset, whose frames are in its corpus: leave out --anywhere (train: --data.anywhere)"
+        )
     if video and video.fields():
         raise ConfigError(f"{path} is a dataset, which records its frames: leave out {', '.join(video.fields())}")
     return VideoSSRDataset(folder, corpus=corpus)

@@ -217,6 +217,8 @@ def read_manifest(folder: AnyPath) -> Manifest:
     try:
         with reaching(folder):
             table = load_json(path)
+    except NotADirectoryError as error:
+        raise NotFoundError(f"{folder} is a file, no folder of a dataset; open_questions opens rows") from error
     except FileNotFoundError as error:
         what = "is not complete; run its `videossr build` again" if folder.is_dir() else "does not exist"
         raise NotFoundError(f"{folder}: this dataset {what} (there is no {NAME})") from error

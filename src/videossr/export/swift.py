@@ -132,7 +132,7 @@ def check_even(question: Question) -> None:
         if len(clock) % 2:
             raise ConfigError(
                 f"question {question.id}: a clip has {len(clock)} frames. {PROGRAM} takes frames in pairs and would "
-                "leave one out: choose an even number in the recipe, or take the question out of the rows"
+                "leave one out: choose an even number, in the recipe or as `nframes` of the row"
             )
 
 

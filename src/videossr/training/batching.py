@@ -84,7 +84,10 @@ def choose_questions(
             shuffled = _generator(_sequence(seed, 0, name)).permutation(members[name]).tolist()
             chosen += shuffled[round(start * len(shuffled)) : round(end * len(shuffled))]
     if not chosen:
-        raise ConfigError(f"data.share: nothing is left of {len(categories)} questions between {start} and {end}")
+        raise ConfigError(
+            f"data.share: nothing is left of {len(categories)} questions between {start:g} and {end:g} of each category. "
+            "For all of them set --data.share='[0, 1]'"
+        )
     return sorted(chosen)
 
 

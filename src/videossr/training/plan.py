@@ -37,7 +37,7 @@ class RunPlan:
         device: of the model in this process.
         dtype: of weights and arithmetic.
         chosen: indices of the questions that the run is trained on.
-        unreadable: why some of these can never be asked, by index.
+        unreadable: why some of the others can never be asked, by index.
         length: how many steps and batches there are, at most.
         load: the largest question.
         memory: that the run will need.
@@ -97,9 +97,10 @@ def resolve_plan(config: TrainConfig, questions: QuestionSet, world: World) -> R
     """
     categories = [questions.category(index) for index in range(len(questions))]
     chosen = choose_questions(categories, config.data.categories, config.data.share, config.run.seed)
+    unreadable = find_unreadable(questions, chosen)
+    chosen = [index for index in chosen if index not in unreadable]
     if shares := shares_of(questions, config.data.sets):
         set_sizes(chosen, shares)
-    unreadable = find_unreadable(questions, chosen)
     check_trackers(config.log)
     device = find_device(config.run.device)
     dtype = resolve_dtype(config.run.dtype, device)

@@ -130,7 +130,7 @@ def _announce(config: TrainConfig, plan: RunPlan, questions: QuestionSet, observ
         parts = (f"{name} {size} (of {known[name]})" for name, size in sizes.items())
         observer.on_message(f"questions a pass, by set: {', '.join(parts)}")
     if unreadable := list(plan.unreadable.values()):
-        observer.on_message(f"{len(unreadable)} of them cannot be asked and will be left out:")
+        observer.on_message(f"{len(unreadable)} questions cannot be asked and are left out:")
         for reason in unreadable[:SHOWN]:
             observer.on_message(reason)
     observer.on_message(
@@ -207,7 +207,7 @@ class Session:
             earlier = [step for step in read_train_run(context.folder).steps if step.step <= self.step]
             self.health = RunHealth.after(earlier)
             trainer = self._open_trainer(stack)
-            stop = stack.enter_context(catch_signals())
+            stop = stack.enter_context(catch_signals("stopping after this step; once more stops at once"))
             saving = 0.0
             for made in self._explain_failures(trainer):
                 last = replace(made.step, seconds={**made.step.seconds, "save": saving}, wall=made.step.wall + saving)

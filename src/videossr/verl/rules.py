@@ -169,7 +169,7 @@ RULES: Mapping[str, Rule] = {
     "data.sets": Rule(
         "one value",
         "none alone: a mixture is refused",
-        fault=_refuse(lambda config: config.data.sets, f"verl is given one set. Name it with --data.path, {_OURS}"),
+        fault=_refuse(lambda config: config.data.sets, f"verl is given one set, with --data.path. Take one, {_OURS}"),
     ),
     "data.categories": Rule("rows", "only these are written"),
     "data.share": Rule("rows", "only this share is written, the same as our trainer takes"),

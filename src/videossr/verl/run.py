@@ -114,11 +114,11 @@ def train_with_verl(
     """
     own = own or {}
     folder = local_folder(out).absolute()
+    config = replace(config, run=replace(config.run, engine="verl"))
+    translation = translate(config)
     if not config.model.path or not config.data.path:
         unset = "model.path" if not config.model.path else "data.path"
         raise ConfigError(f"{unset} is not set: give --{unset}=FOLDER")
-    config = replace(config, run=replace(config.run, engine="verl"))
-    translation = translate(config)
     check_own(own, translation)
     check_installed()
     check_environment(own.get(f"{ROLLOUT}.name", "vllm"))
@@ -241,7 +241,7 @@ class _Run:
         )
         with ExitStack() as stack:
             writer = stack.enter_context(self._writer())
-            stop = stack.enter_context(catch_signals())
+            stop = stack.enter_context(catch_signals("stopping verl"))
             stack.callback(self._add_seconds)
             new_steps = LogReader(self.home / STEPS)
 

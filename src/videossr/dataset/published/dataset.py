@@ -57,7 +57,9 @@ class PublishedDataset:
             answer_type_of(source)
         root = self.rows.files[0].parent if corpus is None else to_path(corpus)
         if not root.is_dir():
-            raise NotFoundError(f"{root} is no folder: name the one where the frames or videos lie with --corpus")
+            raise NotFoundError(
+                f"{root} is no folder: name the one where the frames or videos lie with --corpus (train: --data.corpus)"
+            )
         self.find = FrameFinder(root, anywhere=anywhere)
 
     @property
@@ -186,8 +188,10 @@ class PublishedDataset:
             score = scorer(source)
         except ValueError as error:
             if self.scored_as is None:
-                unknown = error if source else "it does not say of which type its answer is"
-                raise DataError(f"{row.where}: {unknown}; name the one it is scored as with --source") from error
+                unknown = f"{error};" if source else "it has no data_source or answer_type:"
+                raise DataError(
+                    f"{row.where}: {unknown} name the one it is scored as with --source (train: --data.source)"
+                ) from error
             source = self.scored_as
             score = scorer(source)
         try:

@@ -299,7 +299,9 @@ class FrameFinder:
             raise DataError(f"{name[:60]}… has {len(name)} characters, too many for the name of a file")
         path = name.removeprefix("file://")
         if "://" in path:
-            raise DataError(f"{name} is an address; download it, and name the folder where it lies with --corpus")
+            raise DataError(
+                f"{name} is an address; download it, and name its folder with --corpus (train: --data.corpus)"
+            )
         if path.startswith("/"):
             file = to_path(path)
             if (self._anywhere or self._is_inside(file)) and file.exists():
@@ -311,10 +313,12 @@ class FrameFinder:
             if file.exists():
                 if self._anywhere or self._is_inside(file):
                     return file
-                raise DataError(f"{file} is a link that leads out of {self.root}; --anywhere follows it")
+                raise DataError(
+                    f"{file} is a link that leads out of {self.root}; --anywhere (train: --data.anywhere=true) follows it"
+                )
         raise NotFoundError(
             f"{name} does not exist below {self.root}, nor does any end of that path: name the folder where the frames "
-            "or videos lie with --corpus, or let absolute paths lead anywhere with --anywhere"
+            "or videos lie with --corpus (train: --data.corpus), or let absolute paths lead anywhere with --anywhere"
         )
 
     def _is_inside(self, file: AnyPath) -> bool:

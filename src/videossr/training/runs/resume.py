@@ -73,7 +73,11 @@ def is_same(folder: Path, config: TrainConfig, length: RunLength, questions: int
     if only_length and run_length(run.config.run, run.config.batches_per_step, questions) == length:
         return True
     if not only_length or config.optim.schedule != "constant":
-        differences = changes(recorded, wanted)
+        allowed = LENGTH if config.optim.schedule == "constant" else set()
+        old, new = (
+            {name: value for name, value in table.items() if name not in allowed} for table in (recorded, wanted)
+        )
+        differences = changes(old, new)
         if only_length:
             differences.append(f"the rate is {config.optim.schedule}, which depends on them")
         _run_dir(folder).refuse_differences(differences)

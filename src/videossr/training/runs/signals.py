@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -19,8 +20,12 @@ class StopRequest:
 
 
 @contextmanager
-def catch_signals() -> Iterator[StopRequest]:
-    """Turn the first Ctrl-C or SIGTERM into a request to stop after the step; a second one stops at once."""
+def catch_signals(words: str) -> Iterator[StopRequest]:
+    """Turn the first Ctrl-C or SIGTERM into a request to stop; a second one stops at once.
+
+    Args:
+        words: that the first process of a run then prints, without Python's buffers, which a signal may find half full.
+    """
     stop = StopRequest()
     if threading.current_thread() is not threading.main_thread():  # only that one may set handlers
         yield stop
@@ -34,6 +39,8 @@ def catch_signals() -> Iterator[StopRequest]:
     def ask(*_event: object) -> None:
         stop.asked = True
         restore()
+        if not int(os.environ.get("RANK", "0")):
+            os.write(2, f"{words}\n".encode())
 
     for number in SIGNALS:
         signal.signal(number, ask)

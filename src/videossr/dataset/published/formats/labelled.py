@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from videossr.answers.base import ANSWER_TYPES
 from videossr.dataset.published.formats.base import (
     RowFields,
     RowFormat,
@@ -17,11 +18,14 @@ from videossr.dataset.published.formats.base import (
 )
 from videossr.dataset.published.formats.golds import gold_text
 from videossr.errors import DataError
+from videossr.registry import suggest
 
 
 def read(row: Table) -> RowFields:
     """Read a row. Raises DataError."""
     kind = text_of(row, "answer_type", "")
+    if kind and kind not in ANSWER_TYPES.names():
+        raise DataError(f"there is no answer_type {kind!r}{suggest(kind, ANSWER_TYPES.names())}")
     prompt = text_of(row, "prompt")
     require(row, "answer")
     videos = entries_of(_videos(row), row)

@@ -213,6 +213,7 @@ def overrides(config: TrainConfig, cluster: Cluster, longest: int, name: str) ->
         "worker.actor.max_grad_norm": optim.clip_norm,
         "worker.rollout.n": grpo.rollouts,
         "worker.rollout.temperature": grpo.temperature,
+        "worker.rollout.tensor_parallel_size": 1,
         "worker.rollout.max_num_batched_tokens": longest + grpo.max_tokens,
         "worker.reward.reward_function": "$here/reward.py:compute_score",
         "trainer.experiment_name": name,

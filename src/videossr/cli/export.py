@@ -25,6 +25,7 @@ from videossr.export.verl import export_verl
 from videossr.export.vlmevalkit import export_vlmevalkit
 from videossr.question_set import QuestionSet, open_questions
 from videossr.training.config import load_config
+from videossr.training.mixture import open_data
 
 app = App(
     name="export",
@@ -115,7 +116,7 @@ def verl(
     given = {"data.path": dataset, "data.anywhere": anywhere, **parse_settings(settings, verl, "--grpo.kl=0")}
     given |= {name: value for name, value in (("run.batch", batch), ("data.corpus", corpus)) if value is not None}
     asked = load_config(config, given)
-    questions = open_questions(dataset, corpus=corpus, anywhere=anywhere)
+    questions = open_data(asked.data)
     with Bar() as bar:
         script = export_verl(
             questions, out, asked, Cluster(nodes, gpus), lambda done, total: bar.show("questions", done, total)

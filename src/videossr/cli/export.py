@@ -100,13 +100,13 @@ def verl(
     corpus: str | None = None,
     anywhere: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
-    """Write rows for verl, which refer to questions, and the command that trains on them with the paper's settings.
+    """Write rows for verl, which refer to questions, and the command that trains on them by a configuration.
 
     Args:
         dataset: Folder that `videossr build` wrote, or a file of published rows, at the same path on every node.
         settings: A key of the configuration and its value, such as `--grpo.kl=0`: those of `videossr train`.
         out: Folder to write; train.sh in it is the command.
-        config: Name of a recipe of `videossr train`, or the path of a TOML file.
+        config: Name of a recipe of `videossr train`, or the path of a TOML file; by default the paper's run.
         nodes: Machines to train on.
         gpus: GPUs of each machine.
         batch: Questions a step, the same as --run.batch; by default the paper's 64.

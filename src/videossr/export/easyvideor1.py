@@ -4,7 +4,8 @@
     train.jsonl  one row a question
     prompt.jinja shows the text of a row as it is
     reward.py    the reward; it needs this package
-    train.sh     the command with the paper's settings; written last, so that a folder which has it is complete
+    train.sh     the command with the paper's batch, group, rate and KL; written last, so that a folder which has it is
+                 complete
 
 EasyVideoR1 hands the processor and vLLM what is stored with the frames, word for word, so any clock is exact. It shows
 one video a row. Read in its repository at commit 7ab338b; not run with its pins (transformers 4.57.3, vLLM 0.11.0).

@@ -59,11 +59,12 @@ def test_export_easyvideor1_stores_frames_with_any_clock(
     script = (tmp_path / "out/train.sh").read_text()
     for setting in (
         "data.video_source_mode=preprocessed_only",
-        'data.preprocessed_video_dir="$here/clips"',
+        'data.preprocessed_video_dir="$here"/clips',
         "data.rollout_batch_size=2",
         "worker.rollout.n=8",
         "algorithm.kl_coef=0.001",
         "trainer.experiment_name='some run'",
+        "worker.rollout.tensor_parallel_size=1",
         "trainer.n_gpus_per_node=2",
     ):
         assert f"    {setting} \\\n" in script

@@ -133,6 +133,14 @@ def test_script_gives_swift_the_settings_of_the_paper(exported: Path) -> None:
     assert variables["NPROC_PER_NODE"] == "2"
 
 
+@pytest.mark.parametrize("name", ["$here$(exit 3)", "$here/$(exit 3)", "$MODEL`exit 3`", 'it\'s "a" name'])
+def test_a_script_takes_a_name_for_text(dataset: Path, tmp_path: Path, name: str) -> None:
+    script = export_swift(VideoSSRDataset(dataset), tmp_path / "out", name, gpus=2, batch=4)
+    ((words, _),) = script_calls(script, "swift", "/model")
+    shown = dict(zip(words[1::2], words[2::2], strict=True))["--run_name"]
+    assert shown == name.replace("$here/", f"{tmp_path / 'out'}/")
+
+
 def test_script_for_sft_takes_the_answered_rows(exported: Path) -> None:
     ((words, _),) = script_calls(exported / "sft.sh", "swift", "/model")
     settings = dict(zip(words[1::2], words[2::2], strict=True))

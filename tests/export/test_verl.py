@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -277,3 +279,26 @@ def test_command_exports_and_refuses_in_a_sentence(
     assert done.value.code == 0
     words = script_words(tmp_path / "out/train.sh", "model")
     assert {"actor_rollout_ref.actor.use_kl_loss=False", "actor_rollout_ref.rollout.n=4"} <= set(words)
+
+
+def test_command_opens_rows_as_the_settings_say(videos: Path, tmp_path: Path) -> None:
+    clip = tmp_path / "clips/bikes.mp4"
+    clip.parent.mkdir()
+    shutil.copyfile(videos / "real/bikes.mp4", clip)
+    row = {
+        "video": str(clip),
+        "fps": 1,
+        "max_pixels": 65536,
+        "min_pixels": 16384,
+        "prompt": "Is it day?",
+        "answer": True,
+        "answer_type": "yes_no",
+    }
+    rows = tmp_path / "rows/mine.jsonl"
+    rows.parent.mkdir()
+    rows.write_text(json.dumps(row) + "\n")
+    command = ["export", "verl", str(rows), "--batch", "1", "--gpus", "1", "--out"]
+    for place, words in (("anywhere", ["--data.anywhere=true"]), ("corpus", [f"--data.corpus={clip.parent}"])):
+        with pytest.raises(SystemExit) as done:
+            main([*command, str(tmp_path / place), *words])
+        assert done.value.code == 0

@@ -159,3 +159,10 @@ def test_an_even_mix_spreads_the_categories_within_each_set() -> None:
 def test_set_sizes_refuses_sets_without_a_question(chosen: range, weights: dict[str, float], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         set_sizes(chosen, SetShares(NAMES, weights))
+
+
+@pytest.mark.parametrize("weight", [5e-324, 1.0, 1e308])
+def test_set_sizes_depend_on_the_ratio_of_weights_alone(weight: float) -> None:
+    sizes = set_sizes(range(len(NAMES)), SetShares(NAMES, dict.fromkeys(set(NAMES), weight)))
+    assert sum(sizes.values()) == len(NAMES)
+    assert max(sizes.values()) - min(sizes.values()) <= 1

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 
 from tests.helpers.training_runs import group_metrics
+from videossr.config import plain
 from videossr.errors import DataError
+from videossr.export.trainer import Cluster
+from videossr.question_set import open_questions
 from videossr.training.config import load_config
 from videossr.training.metrics import summarize
-from videossr.training.runs.records import SkipReason
+from videossr.training.runs.observer import SilentObserver
+from videossr.training.runs.records import SkipReason, read_train_run
+from videossr.verl.run import State, _Run
 from videossr.verl.steps import LogReader, metrics_of, step_of
 
 CONFIG = load_config("train-paper", {"run.batch": 4})
@@ -122,3 +129,18 @@ def test_log_reader_yields_each_whole_line_once(tmp_path: Path) -> None:
         file.write('{"step": 4}\n')
     with pytest.raises(DataError, match=r"steps\.jsonl: a line is damaged"):
         list(read())
+
+
+def test_steps_that_verl_made_after_its_starter_was_killed_are_recorded(dataset: Path, tmp_path: Path) -> None:
+    """verl runs in a session of its own, so that it may reach the last step alone."""
+    config = load_config("train-paper", {"run.batch": 4, "run.steps": 2, "data.path": str(dataset)})
+    (tmp_path / "config.toml").write_text(tomli_w.dumps(plain(config)))
+    home = tmp_path / "verl"
+    (home / "checkpoints/global_step_2").mkdir(parents=True)
+    (home / "checkpoints/latest_checkpointed_iteration.txt").write_text("2")
+    (home / "steps.jsonl").write_text("".join(json.dumps({"step": step, "data": LOGGED}) + "\n" for step in (1, 2)))
+    questions = open_questions(dataset)
+    state = State(questions.hash, ROWS, 8192, 1)
+    (home / "state.json").write_text(json.dumps(asdict(state)))
+    _Run(tmp_path, config, questions, Cluster(1, 1), 2, SilentObserver()).make_steps([], {})
+    assert [step.step for step in read_train_run(tmp_path).steps] == [1, 2]

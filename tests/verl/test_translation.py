@@ -214,6 +214,8 @@ def test_a_run_that_saves_only_the_last_step_saves_it() -> None:
         ("actor_rollout_ref.actor.optim.lr", "Set --optim.lr"),
         ("+reward.custom_reward_function.reward_kwargs.reward", "Set --grpo.reward"),
         ("trainer.n_gpus_per_node", "Set --gpus"),
+        ("actor_rollout_ref.actor.optim", "Set one key of it by itself"),
+        ("trainer", "Set one key of it by itself"),
         ("trainer.default_local_dir", "it must stay as it is"),
         ("trainer.v1.sampler.custom_sampler.path", "it must stay as it is"),
     ],

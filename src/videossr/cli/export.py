@@ -25,6 +25,7 @@ from videossr.export.verl import export_verl
 from videossr.export.vlmevalkit import export_vlmevalkit
 from videossr.question_set import QuestionSet, open_questions
 from videossr.training.config import load_config
+from videossr.training.mixture import open_data
 
 app = App(
     name="export",
@@ -99,13 +100,13 @@ def verl(
     corpus: str | None = None,
     anywhere: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
-    """Write rows for verl, which refer to questions, and the command that trains on them with the paper's settings.
+    """Write rows for verl, which refer to questions, and the command that trains on them by a configuration.
 
     Args:
         dataset: Folder that `videossr build` wrote, or a file of published rows, at the same path on every node.
         settings: A key of the configuration and its value, such as `--grpo.kl=0`: those of `videossr train`.
         out: Folder to write; train.sh in it is the command.
-        config: Name of a recipe of `videossr train`, or the path of a TOML file.
+        config: Name of a recipe of `videossr train`, or the path of a TOML file; by default the paper's run.
         nodes: Machines to train on.
         gpus: GPUs of each machine.
         batch: Questions a step, the same as --run.batch; by default the paper's 64.
@@ -115,7 +116,7 @@ def verl(
     given = {"data.path": dataset, "data.anywhere": anywhere, **parse_settings(settings, verl, "--grpo.kl=0")}
     given |= {name: value for name, value in (("run.batch", batch), ("data.corpus", corpus)) if value is not None}
     asked = load_config(config, given)
-    questions = open_questions(dataset, corpus=corpus, anywhere=anywhere)
+    questions = open_data(asked.data)
     with Bar() as bar:
         script = export_verl(
             questions, out, asked, Cluster(nodes, gpus), lambda done, total: bar.show("questions", done, total)

@@ -62,7 +62,7 @@ def command(
     ours = {name: text for name, text in given.items() if not name.startswith(_OWN)}
     asked = load_config(config, ours if engine is None else ours | {"run.engine": engine})
     if asked.run.engine == "verl":
-        done = _train_with_verl(asked, out, ray, nodes or 1, gpus or 8, own)
+        done = _train_with_verl(asked, out, ray, 1 if nodes is None else nodes, 8 if gpus is None else gpus, own)
     else:
         options = [name for name, value in (("ray", ray), ("nodes", nodes), ("gpus", gpus)) if value is not None]
         if options or own:

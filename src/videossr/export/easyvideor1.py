@@ -4,7 +4,8 @@
     train.jsonl  one row a question
     prompt.jinja shows the text of a row as it is
     reward.py    the reward; it needs this package
-    train.sh     the command with the paper's settings; written last, so that a folder which has it is complete
+    train.sh     the command with the paper's batch, group, rate and KL; written last, so that a folder which has it is
+                 complete
 
 EasyVideoR1 hands the processor and vLLM what is stored with the frames, word for word, so any clock is exact. It shows
 one video a row. Read in its repository at commit 7ab338b; not run with its pins (transformers 4.57.3, vLLM 0.11.0).
@@ -213,6 +214,7 @@ def overrides(config: TrainConfig, cluster: Cluster, longest: int, name: str) ->
         "worker.actor.max_grad_norm": optim.clip_norm,
         "worker.rollout.n": grpo.rollouts,
         "worker.rollout.temperature": grpo.temperature,
+        "worker.rollout.tensor_parallel_size": 1,
         "worker.rollout.max_num_batched_tokens": longest + grpo.max_tokens,
         "worker.reward.reward_function": "$here/reward.py:compute_score",
         "trainer.experiment_name": name,

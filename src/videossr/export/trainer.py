@@ -116,8 +116,12 @@ def rounded_tokens(tokens: int) -> int:
 
 
 def shell_word(text: str) -> str:
-    """Write a word of a shell script, in which ``$here`` and ``$MODEL`` are variables where a word begins with one."""
-    return f'"{text}"' if text.startswith(("$here", "$MODEL")) else shlex.quote(text)
+    """Write a word of a shell script, in which ``$MODEL`` alone and ``$here/`` at the beginning are variables."""
+    if text == "$MODEL":
+        return '"$MODEL"'
+    if text.startswith("$here/"):
+        return f'"$here"/{shlex.quote(text.removeprefix("$here/"))}'
+    return shlex.quote(text)
 
 
 def script_hash(script: Path) -> str | None:

@@ -153,8 +153,10 @@ def set_sizes(chosen: Sequence[int], shares: SetShares) -> dict[str, int]:
     present = {shares.names[index] for index in chosen}
     if empty := sorted(shares.weights.keys() - present):
         raise ConfigError(f"data.sets.{empty[0]}: data.categories and data.share leave nothing of it")
-    total = math.fsum(shares.weights.values())
-    exact = {name: len(chosen) * weight / total for name, weight in sorted(shares.weights.items())}
+    largest = max(shares.weights.values())  # so that no sum of weights is too large for a float
+    weights = {name: weight / largest for name, weight in sorted(shares.weights.items())}
+    total = math.fsum(weights.values())
+    exact = {name: len(chosen) * weight / total for name, weight in weights.items()}
     sizes = {name: math.floor(size) for name, size in exact.items()}
     by_remainder = sorted(exact, key=lambda name: (sizes[name] - exact[name], name))
     for name in by_remainder[: len(chosen) - sum(sizes.values())]:

@@ -231,7 +231,8 @@ class _Run:
             WorkerError: verl has failed.
         """
         if self.saved == self.total:
-            return
+            with self._writer():  # for steps that verl made after this process was killed
+                return
         if self.saved:
             self.observer.on_message(f"goes on from step {self.saved}: what was made behind it is made again")
         write_text(self.home / SETTINGS, "\n".join([*words, ""]))

@@ -141,6 +141,10 @@ def check_own(own: Mapping[str, str], translation: Translation) -> None:
         if key := keys.get(plain):
             way_out = key if key.startswith("--") else f"--{key}"
             raise ConfigError(f"--verl.{name}: the configuration decides it. Set {way_out}")
+        if inner := next((known for known in (*keys, *FIXED) if known.startswith(f"{plain}.")), None):
+            raise ConfigError(
+                f"--verl.{name}: it is a table with {inner}, which is decided. Set one key of it by itself"
+            )
         if plain.startswith(FIXED):
             raise ConfigError(f"--verl.{name}: it must stay as it is, so that the run is the one that is recorded")
 

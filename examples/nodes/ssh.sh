@@ -5,8 +5,9 @@
 #         --model.path=/shared/Qwen3-VL-8B-Instruct --data.path=/shared/dataset --out /shared/runs/paper
 #
 # What follows `ssh.sh` is what would follow `videossr train`. Run it where torchrun is on the PATH, in a folder that all
-# nodes have; ssh must need no password. The first host leads: the others reach it at PORT. On Ctrl-C the run saves a
-# checkpoint; the same command resumes it.
+# nodes have; ssh must need no password (SSH="ssh -tt -p 2222" for other options). The first host leads: the others reach
+# it at PORT, 29500. Variables such as NCCL_SOCKET_IFNAME or HF_HOME are set for ssh sessions of each node, not here. On
+# Ctrl-C the run saves a checkpoint; the same command resumes it.
 set -eu
 
 : "${HOSTS:?set it to the names of the nodes, such as HOSTS=\"node1 node2\"}"
@@ -18,7 +19,11 @@ quote() {
     printf "'%s' " "$(printf %s "$1" | sed "s/'/'\\\\''/g")"
 }
 
-torchrun=$(quote "$(command -v torchrun)")
+torchrun=$(command -v torchrun) || {
+    echo "torchrun is not on the PATH: activate the environment of videossr" >&2
+    exit 1
+}
+torchrun=$(quote "$torchrun")
 train=
 for word in "$@"; do
     train="$train$(quote "$word")"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shlex
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -58,12 +59,14 @@ def test_export_easyvideor1_stores_frames_with_any_clock(
     assert_complete(tmp_path / "out", opened)
     script = (tmp_path / "out/train.sh").read_text()
     for setting in (
-        "data.video_source_mode=preprocessed_only",
-        'data.preprocessed_video_dir="$here"/clips',
+        """'data.video_source_mode='"'"'preprocessed_only'"'"''""",
+        """"data.preprocessed_video_dir='$here/clips'\"""",
+        "data.shuffle=true",
         "data.rollout_batch_size=2",
         "worker.rollout.n=8",
         "algorithm.kl_coef=0.001",
-        "trainer.experiment_name='some run'",
+        shlex.quote("trainer.experiment_name='some run'"),
+        """'trainer.logger=["console", "file"]'""",
         "worker.rollout.tensor_parallel_size=1",
         "trainer.n_gpus_per_node=2",
     ):

@@ -15,6 +15,8 @@ one video a row. Read in its repository at commit 7ab338b; not run with its pins
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,6 @@ from videossr.export.trainer import (
     prompt_tokens,
     rounded_tokens,
     script_hash,
-    shell_word,
 )
 from videossr.export.video_rows import write_lines
 from videossr.question import Clip, Question
@@ -59,6 +60,12 @@ from videossr.export.easyvideor1 import batch_scores as compute_score
 REWARD_NAME = "videossr"
 REWARD_TYPE = "batch"
 '''
+
+
+class _Expanded(str):
+    """A value of this module's own, in which the shell replaces a variable."""
+
+    __slots__ = ()
 
 
 class Row(TypedDict):
@@ -192,23 +199,23 @@ def overrides(config: TrainConfig, cluster: Cluster, longest: int, name: str) ->
     """
     grpo, optim, run = config.grpo, config.optim, config.run
     return {
-        "data.train_files": "$here/train.jsonl",
-        "data.val_files": "$here/train.jsonl",
-        "data.format_prompt": "$here/prompt.jinja",
+        "data.train_files": _Expanded("$here/train.jsonl"),
+        "data.val_files": _Expanded("$here/train.jsonl"),
+        "data.format_prompt": _Expanded("$here/prompt.jinja"),
         "data.video_source_mode": "preprocessed_only",
-        "data.preprocessed_video_dir": "$here/clips",
+        "data.preprocessed_video_dir": _Expanded("$here/clips"),
         "data.max_prompt_length": longest,
         "data.max_response_length": grpo.max_tokens,
         "data.rollout_batch_size": run.batch,
-        "data.shuffle": "true",
+        "data.shuffle": True,
         "data.seed": run.seed,
-        "algorithm.disable_kl": str(not grpo.kl).lower(),
-        "algorithm.use_kl_loss": str(bool(grpo.kl)).lower(),
+        "algorithm.disable_kl": not grpo.kl,
+        "algorithm.use_kl_loss": bool(grpo.kl),
         "algorithm.kl_coef": grpo.kl,
         "worker.actor.global_batch_size": run.batch // grpo.updates,
         "worker.actor.max_token_len_per_gpu": longest + grpo.max_tokens,
-        "worker.actor.model.model_path": "$MODEL",
-        "worker.actor.model.freeze_vision_tower": str(not config.model.train_vision).lower(),
+        "worker.actor.model.model_path": _Expanded("$MODEL"),
+        "worker.actor.model.freeze_vision_tower": not config.model.train_vision,
         "worker.actor.optim.lr": optim.lr,
         "worker.actor.optim.weight_decay": optim.weight_decay,
         "worker.actor.max_grad_norm": optim.clip_norm,
@@ -216,15 +223,15 @@ def overrides(config: TrainConfig, cluster: Cluster, longest: int, name: str) ->
         "worker.rollout.temperature": grpo.temperature,
         "worker.rollout.tensor_parallel_size": 1,
         "worker.rollout.max_num_batched_tokens": longest + grpo.max_tokens,
-        "worker.reward.reward_function": "$here/reward.py:compute_score",
+        "worker.reward.reward_function": _Expanded("$here/reward.py:compute_score"),
         "trainer.experiment_name": name,
-        "trainer.logger": "[file]",
+        "trainer.logger": ["console", "file"],
         "trainer.total_epochs": max(1, round(run.epochs)),
-        "trainer.val_before_train": "false",
+        "trainer.val_before_train": False,
         "trainer.val_freq": -1,
         "trainer.save_freq": config.log.save_every or -1,
         "trainer.save_limit": config.log.keep,
-        "trainer.save_checkpoint_path": "$here/checkpoints",
+        "trainer.save_checkpoint_path": _Expanded("$here/checkpoints"),
         "trainer.nnodes": cluster.nodes,
         "trainer.n_gpus_per_node": cluster.gpus,
     }
@@ -255,8 +262,18 @@ def _script(questions: QuestionSet, settings: Mapping[str, object], cluster: Clu
         f"MODEL=${{MODEL:-{MODEL}}}",
         'cd "${EASYVIDEOR1:?set it to the folder of its repository}"',
         "exec python3 -m verl.trainer.main config=examples/video_rl/video_rl.yaml \\",
-        *(f"    {name}={shell_word(str(value))} \\" for name, value in settings.items()),
+        *(f"    {_word(name, value)} \\" for name, value in settings.items()),
         '    "$@"',
         "",
     ]
     return "\n".join(lines)
+
+
+def _word(name: str, value: object) -> str:
+    """Write a setting as a word of the shell, with its value in YAML, in which a text is quoted."""
+    if isinstance(value, _Expanded):
+        return f"\"{name}='{value}'\""
+    if not isinstance(value, str):
+        return shlex.quote(f"{name}={json.dumps(value)}")
+    quoted = value.replace("'", "''")
+    return shlex.quote(f"{name}='{quoted}'")

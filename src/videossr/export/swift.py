@@ -30,6 +30,7 @@ from videossr.export.trainer import (
     check_shares,
     check_text,
     micro_batch,
+    own_requirement,
     rounded_tokens,
     script_hash,
     shell_word,
@@ -46,7 +47,6 @@ from videossr.export.video_rows import (
 from videossr.question import Question
 from videossr.question_set import QuestionSet
 from videossr.storage.output_dir import OutputDir
-from videossr.storage.provenance import installed_versions
 from videossr.training.config import TrainConfig, load_config
 from videossr.untrusted import one_line
 
@@ -265,8 +265,7 @@ def _row(question: Question, videos: Sequence[str], kwargs: Mapping[str, int], *
 
 def _requirements() -> str:
     """Write the packages of the machine."""
-    (own,) = [f"{name}=={version}" for name, version in installed_versions(["videossr"]).items()]
-    return "\n".join([*(f"{name}=={version}" for name, version in MADE_FOR.items()), own, ""])
+    return "\n".join([*(f"{name}=={version}" for name, version in MADE_FOR.items()), own_requirement(), ""])
 
 
 def _script(questions: QuestionSet, verb: str, arguments: Arguments, cluster: Cluster) -> str:
@@ -276,7 +275,7 @@ def _script(questions: QuestionSet, verb: str, arguments: Arguments, cluster: Cl
         "#!/bin/sh",
         f"# swift {verb} of {one_line(str(questions.path))} on {cluster.gpus} GPUs, for {made_for}.",
         f"# {HASH}{one_line(questions.hash)}",
-        "# Arguments given to this script replace those below: sh train.sh --save_steps 10",
+        "# Arguments given to this script replace those below, such as --save_steps 10",
         "set -eu",
         'here=$(cd "$(dirname "$0")" && pwd)',
         f"MODEL=${{MODEL:-{MODEL}}}",

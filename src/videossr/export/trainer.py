@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from videossr.errors import ConfigError
@@ -113,6 +114,11 @@ def prompt_tokens(question: Question, sizes: Sequence[tuple[int, int]]) -> int:
 def rounded_tokens(tokens: int) -> int:
     """Round a number of tokens up to a multiple of 1024."""
     return -(-tokens // 1024) * 1024
+
+
+def own_requirement() -> str:
+    """Write this package as a comment in a list of requirements: it is installed from a clone, not from an index."""
+    return f"# and videossr {version('videossr')}: pip install FOLDER_OF_ITS_CLONE"
 
 
 def shell_word(text: str) -> str:

@@ -26,6 +26,7 @@ from videossr.export.trainer import (
     Cluster,
     check_shares,
     check_text,
+    own_requirement,
     prompt_tokens,
     rounded_tokens,
     script_hash,
@@ -33,7 +34,6 @@ from videossr.export.trainer import (
 from videossr.question_set import QuestionSet
 from videossr.references import make_references
 from videossr.storage.output_dir import OutputDir
-from videossr.storage.provenance import installed_versions
 from videossr.training.batching import choose_questions
 from videossr.training.config import TrainConfig
 from videossr.untrusted import one_line
@@ -192,8 +192,7 @@ def _row(questions: QuestionSet, index: int, corpus: str, *, anywhere: bool) -> 
 def _requirements() -> str:
     """Write the packages of every node. verl's extras name what its engines want."""
     others = [f"{name}=={version}" for name, version in MADE_FOR.items() if name != "verl"]
-    (own,) = [f"{name}=={version}" for name, version in installed_versions(["videossr"]).items()]
-    return "\n".join([f"verl[vllm,fsdp]=={MADE_FOR['verl']}", *others, own, ""])
+    return "\n".join([f"verl[vllm,fsdp]=={MADE_FOR['verl']}", *others, own_requirement(), ""])
 
 
 def _script(questions: QuestionSet, settings: Overrides, model: str, cluster: Cluster) -> str:

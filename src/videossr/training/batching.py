@@ -85,8 +85,8 @@ def choose_questions(
             chosen += shuffled[round(start * len(shuffled)) : round(end * len(shuffled))]
     if not chosen:
         raise ConfigError(
-            f"data.share: nothing is left of {len(categories)} questions between {start:g} and {end:g} of each category. "
-            "For all of them set --data.share='[0, 1]'"
+            f"data.share: nothing is left of {len(categories)} questions between {start:g} and {end:g} of each "
+            "category. For all of them set --data.share='[0, 1]'"
         )
     return sorted(chosen)
 

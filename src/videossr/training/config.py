@@ -33,7 +33,7 @@ class Lora:
     """
 
     rank: Annotated[int, Field(ge=1)] = 64
-    alpha: Annotated[int | None, Field(ge=1, description="over the rank, what adapters count; none: 2 * rank")] = None
+    alpha: Annotated[int | None, Field(ge=1, description="adapters are scaled by alpha / rank; none: 2 * rank")] = None
     targets: Annotated[str, Field(description="regular expression of module names, or all-linear")] = "all-linear"
 
 
@@ -56,7 +56,7 @@ class QuestionsConfig:
         str | None, Field(description="where its frame packs or videos are, if not where the dataset or the rows say")
     ] = None
     source: Annotated[
-        str | None, Field(description="the data_source by which rows are scored that have none that is known")
+        str | None, Field(description="the data_source of rows that have none, or one that is not known")
     ] = None
     anywhere: Annotated[
         bool, Field(description="show files wherever published rows say that they are, not only below their folder")
@@ -195,9 +195,7 @@ class OptimConfig:
 class RunSettings:
     """The method, the length and the means of a run."""
 
-    engine: Annotated[
-        Literal["videossr", "verl"], Field(description="who makes the steps: our own trainer, or verl's")
-    ] = "videossr"
+    engine: Annotated[Literal["videossr", "verl"], Field(description="which trainer runs the steps")] = "videossr"
     method: Literal["grpo", "sft"] = "grpo"
     batch: Annotated[int, Field(ge=1, description="questions a step, over all processes")] = 64
     epochs: Annotated[float, Field(gt=0)] = 1.0

@@ -8,15 +8,14 @@ from videossr.dataset.dataset import VideoSSRDataset
 from videossr.references import make_references
 
 
-def sample_rows(dataset: VideoSSRDataset, *, corpus: str | None = None) -> datasets.Dataset:
+def sample_rows(dataset: VideoSSRDataset) -> datasets.Dataset:
     """Make the rows of a dataset: `train_dataset` of a `videossr.trl.trainer.VideoGRPOTrainer`.
 
     A row holds no frames, only where its clips are: they are rendered when the trainer asks for them. Rows may be
     filtered, shuffled, mixed with those of other datasets, and given other texts and columns.
 
     Args:
-        dataset: the samples.
-        corpus: where the frame packs of the dataset are, if not where it says.
+        dataset: the samples. It and its corpus must be at the same places where the trainer runs.
 
     Returns:
         A row a sample: `prompt`, a system and a user turn in which `<video>` stands for each clip; `videos`, a
@@ -31,7 +30,7 @@ def sample_rows(dataset: VideoSSRDataset, *, corpus: str | None = None) -> datas
         {
             "prompt": [[{"role": role, "content": content} for role, content in pairs] for pairs in turns],
             "videos": [
-                make_references(question, index, str(dataset.path), corpus or "")
+                make_references(question, index, str(dataset.path), str(dataset.corpus.path))
                 for index, question in enumerate(questions)
             ],
             "data_source": [question.data_source for question in questions],

@@ -27,7 +27,7 @@ TRACKERS = ("tensorboard", "wandb", "mlflow", "swanlab", "clearml", "trackio")
 LARGEST_SEED = 2**32 - 1
 """Of NumPy, which workers of verl seed."""
 
-Kind = Literal["set", "rows", "without meaning", "one value"]
+Kind = Literal["set", "rows", "no effect", "one value"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Rule:
     """What becomes of one key of the configuration.
 
     Attributes:
-        kind: "set" where verl has a setting for it, "rows" where it decides which rows are written, "without meaning"
+        kind: "set" where verl has a setting for it, "rows" where it decides which rows are written, "no effect"
             where nothing in verl depends on it, "one value" where verl has nothing for any other, which is refused.
         words: what verl does with it, for the documentation.
         settings: returns the settings of verl that it decides.
@@ -102,7 +102,7 @@ _TUNE = "or set memory of verl itself, such as --verl.actor_rollout_ref.rollout.
 def _video_rule(name: str) -> Rule:
     return Rule(
         "one value",
-        "none alone: rows must say how much of a video they show",
+        "must be unset: rows must say how much of a video they show",
         fault=_refuse(
             lambda config: getattr(config.data.video, name) is not None,
             f"verl is told by the rows how much of a video they show. Write it into them, {_OURS}",
@@ -159,7 +159,7 @@ RULES: Mapping[str, Rule] = {
     "data.anywhere": Rule("rows", "rows say so"),
     "data.source": Rule(
         "one value",
-        "none alone: rows must say how they are scored",
+        "must be unset: rows must say how they are scored",
         fault=_refuse(
             lambda config: config.data.source is not None,
             f"verl reads how a row is scored from its data_source. Write it into the rows, {_OURS}",
@@ -168,7 +168,7 @@ RULES: Mapping[str, Rule] = {
     **{f"data.video.{field.name}": _video_rule(field.name) for field in fields(VideoSettings)},
     "data.sets": Rule(
         "one value",
-        "none alone: a mixture is refused",
+        "must be unset: a mixture is refused",
         fault=_refuse(lambda config: config.data.sets, f"verl is given one set, with --data.path. Take one, {_OURS}"),
     ),
     "data.categories": Rule("rows", "only these are written"),
@@ -182,12 +182,10 @@ RULES: Mapping[str, Rule] = {
         ),
     ),
     "data.threads": Rule(
-        "without meaning", "verl's agent loops render, `--verl.actor_rollout_ref.rollout.agent.num_workers`"
+        "no effect", "verl's agent loops render, `--verl.actor_rollout_ref.rollout.agent.num_workers`"
     ),
-    "data.ahead_mb": Rule(
-        "without meaning", "each process of verl keeps rendered frames, `--verl.data.videossr.cache_mb`"
-    ),
-    "run.engine": Rule("without meaning", "it is what chooses verl"),
+    "data.ahead_mb": Rule("no effect", "each process of verl keeps rendered frames, `--verl.data.videossr.cache_mb`"),
+    "run.engine": Rule("no effect", "it is what chooses verl"),
     "run.method": Rule(
         "one value",
         "GRPO alone; `sft` is refused",
@@ -220,25 +218,25 @@ RULES: Mapping[str, Rule] = {
         "set", "`float32`: FSDP and vLLM in float32, attention by PyTorch, padded batches; else verl's bfloat16", _dtype
     ),
     "run.share_prefix": Rule(
-        "without meaning", "verl reads the prompt of a group again for each answer; vLLM samples behind a cached one"
+        "no effect", "verl reads the prompt of a group again for each answer; vLLM samples behind a cached one"
     ),
     "run.rows": Rule(
-        "without meaning",
+        "no effect",
         "answers at once are 4 at most, `--verl.actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu`",
     ),
-    "run.decode_groups": Rule("without meaning", "vLLM fills its own batches"),
+    "run.decode_groups": Rule("no effect", "vLLM fills its own batches"),
     "run.recompute": Rule(
         "set",
         "`enable_gradient_checkpointing`",
         lambda config: {f"{MODEL}.enable_gradient_checkpointing": config.run.recompute},
     ),
-    "run.sharding": Rule("without meaning", "verl always shards with FSDP"),
+    "run.sharding": Rule("no effect", "verl always shards with FSDP"),
     "run.memory_gib": Rule(
         "one value",
-        "none alone: verl and vLLM share a card by `--verl.actor_rollout_ref.rollout.gpu_memory_utilization`",
+        "must be unset: verl and vLLM share a card by `--verl.actor_rollout_ref.rollout.gpu_memory_utilization`",
         fault=_refuse(lambda config: config.run.memory_gib is not None, f"verl plans no memory. Leave it out, {_TUNE}"),
     ),
-    "run.peak_tflops": Rule("without meaning", "verl knows the peaks of GPUs itself; its MFU is of the update alone"),
+    "run.peak_tflops": Rule("no effect", "verl knows the peaks of GPUs itself; its MFU is of the update alone"),
     "grpo.rollouts": Rule("set", "`rollout.n`", lambda config: {f"{ROLLOUT}.n": config.grpo.rollouts}),
     "grpo.max_tokens": Rule(
         "set", "`max_response_length`", lambda config: {"data.max_response_length": config.grpo.max_tokens}
@@ -367,7 +365,7 @@ RULES: Mapping[str, Rule] = {
         "set", "`max_actor_ckpt_to_keep`", lambda config: {"trainer.max_actor_ckpt_to_keep": config.log.keep}
     ),
     "log.samples_every": Rule(
-        "without meaning", "no sample answers are kept; `--verl.trainer.rollout_data_dir=FOLDER` writes all of verl's"
+        "no effect", "no sample answers are kept; `--verl.trainer.rollout_data_dir=FOLDER` writes all of verl's"
     ),
     "log.trackers": Rule(
         "set", f"`logger`; others than {', '.join(TRACKERS)} are refused", _trackers, _unknown_tracker

@@ -15,6 +15,7 @@ Exercised by `videossr train CONFIG --engine verl --out RUN`, in an environment 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Mapping
@@ -74,6 +75,7 @@ class State:
         rows: how many there are.
         longest: tokens of a prompt, at most.
         cards: GPUs over which checkpoints are spread.
+        own: settings of verl that were given, in any session, as `name=value`.
         seconds: of all sessions so far.
     """
 
@@ -81,6 +83,7 @@ class State:
     rows: Count
     longest: Count
     cards: Count
+    own: tuple[str, ...] = ()
     seconds: Number = 0.0
 
 
@@ -122,6 +125,10 @@ def train_with_verl(
     check_own(own, translation)
     check_installed()
     check_environment(own.get(f"{ROLLOUT}.name", "vllm"))
+    if cluster.nodes > 1 and ray is None and "RAY_ADDRESS" not in os.environ:
+        raise ConfigError(
+            f"--nodes {cluster.nodes} needs a Ray cluster of them: name it with --ray ADDRESS or --ray auto"
+        )
     questions = open_questions(config.data.path, corpus=config.data.corpus, anywhere=config.data.anywhere)
     chosen = chosen_rows(questions, config)
     check_shares(config, cluster, len(chosen), "verl")
@@ -134,7 +141,7 @@ def train_with_verl(
             return read_train_run(folder)
         for note in translation.notes:
             observer.on_message(note)
-        run.write_rows(chosen)
+        run.write_rows(chosen, own)
         model = Path(config.model.path)
         settings = settings_of(config, translation, cluster, run.rows, str(run.home))
         if model.exists():
@@ -142,7 +149,7 @@ def train_with_verl(
         words = [*(word(name, value) for name, value in settings.items()), *(f"{name}={own[name]}" for name in own)]
         write_text(folder / CONFIG, tomli_w.dumps(plain(config)))
         run.make_steps(words, {} if ray is None else {"RAY_ADDRESS": ray})
-        run.finish(own)
+        run.finish()
         return read_train_run(folder)
 
 
@@ -214,14 +221,15 @@ class _Run:
         (self.folder / MANIFEST).unlink(missing_ok=True)
         return False
 
-    def write_rows(self, chosen: list[int]) -> None:
-        """Write the rows, and what they are of, unless they are there."""
+    def write_rows(self, chosen: list[int], own: Mapping[str, str]) -> None:
+        """Write the rows, and what they are of, unless they are there; and the settings of verl that are new."""
         state = self.state
         self.home.mkdir(exist_ok=True)
         if state is None:
             state = State(self.questions.hash, len(chosen), longest_prompt(self.questions, chosen), self.cluster.cards)
         write_rows(self.questions, chosen, self.home, self.config)
-        self._write_state(replace(state, cards=self.cluster.cards))
+        given = dict.fromkeys((*state.own, *(f"{name}={value}" for name, value in own.items())))
+        self._write_state(replace(state, cards=self.cluster.cards, own=tuple(given)))
 
     def make_steps(self, words: list[str], environment: Mapping[str, str]) -> None:
         """Let verl make the steps that are left, and record them.
@@ -290,7 +298,7 @@ class _Run:
     def _write_state(self, state: State) -> None:
         write_text(self.home / STATE, json.dumps(asdict(state), indent=1) + "\n")
 
-    def finish(self, own: Mapping[str, str]) -> None:
+    def finish(self) -> None:
         """Merge the last checkpoint into a model, and write the manifest, which makes the run complete."""
         state = self._known_state()
         self._merge()
@@ -299,8 +307,8 @@ class _Run:
             "nodes": self.cluster.nodes,
             "GPUs a node": self.cluster.gpus,
         }
-        if own:
-            describe["settings of verl"] = " ".join(f"{name}={value}" for name, value in own.items())
+        if state.own:
+            describe["settings of verl"] = " ".join(state.own)
         manifest = TrainManifest(
             steps=self.total,
             hash=state.hash,

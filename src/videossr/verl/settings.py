@@ -122,9 +122,11 @@ FIXED = (
         "trainer.resume_mode",
         "reward.custom_reward_function",
     ),
+    *("data.truncation", "data.filter_overlong_prompts", "hydra.run.dir", f"{ROLLOUT}.agent.agent_loop_config_path"),
+    *("algorithm.use_kl_in_reward", f"{ACTOR}.entropy_coeff"),
     *(SAMPLER, "algorithm.adv_estimator", "ray_kwargs.ray_init.runtime_env.env_vars.VERL_FILE_LOGGER_PATH"),
 )
-"""Beginnings of the names of settings without which the run could not be followed, or would be another method."""
+"""Settings, and tables of them, without which the run could not be followed, or would be another method."""
 
 
 def check_own(own: Mapping[str, str], translation: Translation) -> None:
@@ -145,7 +147,7 @@ def check_own(own: Mapping[str, str], translation: Translation) -> None:
             raise ConfigError(
                 f"--verl.{name}: it is a table with {inner}, which is decided. Set one key of it by itself"
             )
-        if plain.startswith(FIXED):
+        if any(f"{plain}.".startswith(f"{known}.") for known in FIXED):
             raise ConfigError(f"--verl.{name}: it must stay as it is, so that the run is the one that is recorded")
 
 

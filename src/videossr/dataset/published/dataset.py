@@ -182,7 +182,7 @@ class PublishedDataset:
             raise DataError(f"{row.where}: {error}") from error
 
     def _source(self, row: PublishedRow) -> str:
-        """Return the `data_source` by which a row is scored, after scoring its gold answer once. Raises DataError."""
+        """Return the `data_source` by which a row is scored, once its gold answer scores 1 itself. Raises DataError."""
         source = row.data_source
         try:
             score = scorer(source)
@@ -195,9 +195,11 @@ class PublishedDataset:
             source = self.scored_as
             score = scorer(source)
         try:
-            score("", row.answer)
+            own = score(row.answer, row.answer).smooth
         except ValueError as error:
             raise DataError(f"{row.where}: {error}") from error
+        if own < 1:
+            raise DataError(f"{row.where}: the answer {row.answer!r} would be scored {own:g} if a model gave it")
         return source
 
 

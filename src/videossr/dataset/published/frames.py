@@ -314,7 +314,8 @@ class FrameFinder:
                 if self._anywhere or self._is_inside(file):
                     return file
                 raise DataError(
-                    f"{file} is a link that leads out of {self.root}; --anywhere (train: --data.anywhere=true) follows it"
+                    f"{file} is a link that leads out of {self.root}; --anywhere follows it (train: "
+                    "--data.anywhere=true)"
                 )
         raise NotFoundError(
             f"{name} does not exist below {self.root}, nor does any end of that path: name the folder where the frames "

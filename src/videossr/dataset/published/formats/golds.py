@@ -74,7 +74,8 @@ def options_of(row: Table) -> tuple[str, ...]:
     options = list_of(row, "options")
     if not all(isinstance(option, str) and option.strip() for option in options):
         raise DataError(f"options is {short(options)}, not a list of texts")
-    letters = [parse_choice(option.split()[0]) for option in options]
+    labels = [option.split()[0] for option in options]
+    letters = [parse_choice(label) if len(label) > 1 else None for label in labels]  # "A" alone may be a word
     if letters == [chr(ord("A") + place) for place in range(len(options))]:
         return tuple(" ".join(option.split()) for option in options)
     try:

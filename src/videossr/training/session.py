@@ -130,7 +130,7 @@ def _announce(config: TrainConfig, plan: RunPlan, questions: QuestionSet, observ
         parts = (f"{name} {size} (of {known[name]})" for name, size in sizes.items())
         observer.on_message(f"questions a pass, by set: {', '.join(parts)}")
     if unreadable := list(plan.unreadable.values()):
-        observer.on_message(f"{len(unreadable)} questions cannot be asked and are left out:")
+        observer.on_message(f"questions that cannot be asked and are left out: {len(unreadable)}")
         for reason in unreadable[:SHOWN]:
             observer.on_message(reason)
     observer.on_message(

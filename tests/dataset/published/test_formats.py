@@ -109,6 +109,13 @@ def test_easyvideor1_rows_show_their_options_and_say_how_to_answer(folder: Path)
     assert (questions.question(1).answer, questions.category(1)) == ("B", "choice/cars")
 
 
+def test_easyvideor1_options_that_begin_with_a_letter_as_a_word_have_no_letters(folder: Path) -> None:
+    row = {**EASYVIDEOR1, "options": ["A cat", "B dog"], "answer": "A cat"}
+    question = opened(folder, row).question(0)
+    assert "A. A cat\nB. B dog" in question.prompt
+    assert question.answer == "A"
+
+
 @pytest.mark.parametrize(
     ("problem_type", "answer", "gold"),
     [
@@ -209,6 +216,7 @@ BAD: list[tuple[str, Row, str]] = [
     ("labelled", {"answer_type": "choise"}, "there is no answer_type 'choise'; did you mean 'choice'.*Known: .*yes_no"),
     ("labelled", {"answer_type": None}, "it has no data_source or answer_type: .*--source .train: --data.source"),
     ("labelled", {"answer_type": "number", "answer": "many"}, "gold answer 'many' is not a number"),
+    ("labelled", {"answer_type": "span", "answer": [4, 4]}, "the answer '4-4' would be scored 0 if a model gave it"),
     ("labelled", {"images": ["a.jpg"]}, "it shows images"),
     ("EasyVideoR1", {"data_type": "image"}, "data_type is 'image'; only videos"),
     ("EasyVideoR1", {"answer": None}, "there is no answer"),

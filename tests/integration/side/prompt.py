@@ -168,4 +168,5 @@ def main() -> None:
     out.write_text(json.dumps(answers), "utf-8")
 
 
-main()
+if __name__ == "__main__":
+    main()

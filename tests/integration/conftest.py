@@ -29,18 +29,7 @@ TRANSFORMERS: dict[str, Layout] = {
 MINUTES = 10
 """How long a script may take; a decoder that hangs must not hang the tests."""
 
-RAY = ("test_ray", "test_verl_run")
-"""Modules whose tests start Ray. Two clusters that start at once on one machine may be too slow for it."""
-
 Ask: TypeAlias = Callable[..., Any]
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let `--dist loadgroup` give all tests of a module to one process, and all modules that start Ray to the same."""
-    for item in items:
-        if item.path.parent == HERE:
-            item.add_marker(pytest.mark.xdist_group("ray" if item.path.stem in RAY else item.path.stem))
 
 
 def is_release(version: str, environment: str) -> bool:

@@ -26,6 +26,13 @@ Message: TypeAlias = dict[str, Any]
 """One turn of a conversation, as chat templates of transformers read it: `role`, and `content` as a list of parts."""
 
 
+class Turn(TypedDict):
+    """One turn of a conversation in plain text, with ``<video>`` where a clip is shown, as rows of trainers have it."""
+
+    role: str
+    content: str
+
+
 class VideoMetadata(TypedDict):
     """Times of a clip's frames, in the form that video processors of transformers take as `video_metadata`.
 
@@ -111,6 +118,12 @@ class Question:
             f"Question(id={self.id!r}, data_source={self.data_source!r}, answer={self.answer!r}, {clocks}, "
             f"prompt={prompt!r})"
         )
+
+    def turns(self, *, answered: bool = False) -> list[Turn]:
+        """Write the question as turns of plain text, which end with the gold answer where it is `answered`."""
+        said = [("system", self.system)] * bool(self.system)
+        said += [("user", self.prompt)] + [("assistant", self.answer)] * answered
+        return [Turn(role=role, content=content) for role, content in said]
 
     def messages(self, clips: Iterable[Clip] | None = None) -> list[Message]:
         """Write the question as a conversation for a chat template of transformers.

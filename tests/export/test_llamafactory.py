@@ -14,12 +14,11 @@ import pytest
 import yaml
 
 from tests.export.test_lmms_eval import psnr, read_video
-from tests.helpers.exports import ShortClipsDataset, UnevenDataset, stop_and_resume
+from tests.helpers.exports import ShortClipsDataset, UnevenDataset, damage_and_repair, stop_and_resume
 from videossr.cli import main
 from videossr.clock import uniform_clock
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.errors import ConfigError, OutputError
-from videossr.export import folder
 from videossr.export.llamafactory import export_llamafactory
 from videossr.question import Clip
 
@@ -93,17 +92,10 @@ def test_odd_and_fast_clips_are_written_as_they_are(dataset: Path, tmp_path: Pat
     assert len(times) == 7
 
 
-def test_export_llamafactory_resumes_after_an_interrupt(
-    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_export_llamafactory_resumes_after_an_interrupt(dataset: Path, tmp_path: Path) -> None:
     path = stop_and_resume(export_llamafactory, "llamafactory", dataset, tmp_path / "out", "small", "other")
     assert path == tmp_path / "out/train.yaml"
-    sound = {path: path.read_bytes() for path in path.parent.rglob("*") if path.is_file()}
-    (tmp_path / "out/small.json").write_text("[]")
-    (tmp_path / "out/dataset_info.json").unlink()
-    monkeypatch.setattr(folder, "write_mp4", None)  # no clip may be written again
-    export_llamafactory(VideoSSRDataset(dataset), tmp_path / "out", "small")
-    assert {path: path.read_bytes() for path in path.parent.rglob("*") if path.is_file()} == sound
+    damage_and_repair(export_llamafactory, dataset, path, "small", damaged="small.json", missing="dataset_info.json")
 
 
 def test_export_llamafactory_keeps_a_folder_of_something_else(dataset: Path, tmp_path: Path) -> None:

@@ -16,13 +16,12 @@ from typing import Any
 import pytest
 
 from tests.export.test_lmms_eval import psnr, read_video
-from tests.helpers.exports import ShortClipsDataset, UnevenDataset, stop_and_resume
+from tests.helpers.exports import ShortClipsDataset, UnevenDataset, damage_and_repair, stop_and_resume
 from tests.helpers.scripts import script_calls
 from videossr.cli import main
 from videossr.clock import uniform_clock
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.errors import ConfigError, OutputError
-from videossr.export import folder
 from videossr.export.swift import clip_kwargs, export_swift, grpo_arguments
 from videossr.export.swift_plugin import MADE_FOR, check_layout, scores
 from videossr.export.trainer import Cluster
@@ -174,18 +173,11 @@ def test_the_folder_can_be_moved(dataset: Path, tmp_path: Path) -> None:
     assert variables["ROOT_IMAGE_DIR"] == str(tmp_path / "moved")
 
 
-def test_export_swift_resumes_after_an_interrupt(
-    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_export_swift_resumes_after_an_interrupt(dataset: Path, tmp_path: Path) -> None:
     export = partial(export_swift, gpus=1, batch=4)
     script = stop_and_resume(export, "swift", dataset, tmp_path / "out", "small", "other")
     assert script == tmp_path / "out/train.sh"
-    sound = {path: path.read_bytes() for path in script.parent.rglob("*") if path.is_file()}
-    (tmp_path / "out/train.jsonl").write_text("{}\n")
-    (tmp_path / "out/plugin.py").unlink()
-    monkeypatch.setattr(folder, "write_mp4", None)  # no clip may be written again
-    export(VideoSSRDataset(dataset), tmp_path / "out", "small")
-    assert {path: path.read_bytes() for path in script.parent.rglob("*") if path.is_file()} == sound
+    damage_and_repair(export, dataset, script, "small", damaged="train.jsonl", missing="plugin.py")
 
 
 def test_export_swift_keeps_a_folder_of_something_else(dataset: Path, tmp_path: Path) -> None:
@@ -200,7 +192,10 @@ def test_export_swift_keeps_a_folder_of_something_else(dataset: Path, tmp_path: 
     ("kind", "reason"),
     [
         (UnevenDataset, r"question \w+: .* off equal steps. Models of ms-swift compute.*--plan uniform"),
-        (OddClips, r"question \w+: a clip has 7 frames. ms-swift takes frames in pairs.*an even number in the recipe"),
+        (
+            OddClips,
+            r"question \w+: a clip has 7 frames. ms-swift takes frames in pairs.*even number, in the recipe or as `nframes`",
+        ),
         (OtherMedia, "question q: its text has <bbox>, which ms-swift takes for a placeholder"),
     ],
 )

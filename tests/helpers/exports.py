@@ -11,6 +11,7 @@ import pytest
 from videossr.clock import Clock
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.errors import OutputError
+from videossr.export import folder
 from videossr.export.folder import Progress
 from videossr.question import VIDEO, Clip, Question
 from videossr.question_set import QuestionSet
@@ -62,6 +63,26 @@ class HostileDataset(VideoSSRDataset):
 
     def category(self, index: SupportsIndex) -> str:
         return f"{self.text}{int(index) % 2}"
+
+
+def damage_and_repair(export: Export, dataset: Path, last: Path, name: str, *, damaged: str, missing: str) -> None:
+    """Change a file of a complete export and remove another: a further export gives the same bytes, and no new clip.
+
+    Args:
+        export: the export.
+        dataset: that was exported.
+        last: the file that was written last, in the folder.
+        name: of the export.
+        damaged: name of the file to change.
+        missing: name of the file to remove.
+    """
+    sound = {path: path.read_bytes() for path in last.parent.rglob("*") if path.is_file()}
+    (last.parent / damaged).write_text("[]")
+    (last.parent / missing).unlink()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(folder, "write_mp4", None)
+        export(VideoSSRDataset(dataset), last.parent, name)
+    assert {path: path.read_bytes() for path in last.parent.rglob("*") if path.is_file()} == sound
 
 
 def stop_and_resume(export: Export, verb: str, dataset: Path, out: Path, name: str, other: str) -> Path:

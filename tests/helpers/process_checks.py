@@ -32,9 +32,9 @@ def main(folder: Path, out: str) -> None:
         own.mkdir()
         same = {"numpy": "2.0", "dataset": "ab"}
         said = {
-            "same": sentence(check_equal, world, same),
-            "other": sentence(check_equal, world, {**same, "dataset": "ab" if world.rank else "cd"}),
-            "missing": sentence(check_equal, world, {**same, "peft": "1.0"} if world.rank else same),
+            "same": sentence(check_equal, world, lambda: same),
+            "other": sentence(check_equal, world, lambda: {**same, "dataset": "ab" if world.rank else "cd"}),
+            "missing": sentence(check_equal, world, lambda: {**same, "peft": "1.0"} if world.rank else same),
             "reach": sentence(check_reach, world, torch.device("cpu")),
             "shared": sentence(check_shared, world, folder),
             "apart": sentence(check_shared, world, own, patience=0.5),

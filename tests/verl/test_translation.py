@@ -18,6 +18,18 @@ ROWS = Rows(640, 8192)
 KEYS = sorted({key for key in keys() if not key.startswith("data.sets.")} - {"model.lora"} | {"data.sets"})
 """All keys that have a value: adapters are a table of keys. A mixture is taken as one."""
 
+LABELLED: dict[str, Any] = {
+    "data.source": "videossr/choice",
+    "data.video.fps": 1.0,
+    "data.video.max_frames": 8,
+    "data.video.nframes": 8,
+    "data.video.max_pixels": 4096,
+    "data.video.min_pixels": 4096,
+    "data.video.total_pixels": 65536,
+    "data.sets": {"mine": {"path": "mine.jsonl"}},
+}
+"""Keys for labelled rows, of which verl takes no value."""
+
 OTHER: dict[str, Any] = {
     "model.path": "other",
     "model.layout": "wrapped",
@@ -28,14 +40,7 @@ OTHER: dict[str, Any] = {
     "data.path": "other",
     "data.corpus": "other",
     "data.anywhere": True,
-    "data.source": "videossr/choice",
-    "data.video.fps": 1.0,
-    "data.video.max_frames": 8,
-    "data.video.nframes": 8,
-    "data.video.max_pixels": 4096,
-    "data.video.min_pixels": 4096,
-    "data.video.total_pixels": 65536,
-    "data.sets": {"mine": {"path": "mine.jsonl"}},
+    **LABELLED,
     "data.categories": ["jigsaw/6"],
     "data.share": [0.0, 0.5],
     "data.mix": "even",
@@ -90,14 +95,7 @@ OTHER: dict[str, Any] = {
 REFUSED = {
     "model.layout": "wrapped",
     "model.train_vision": False,
-    "data.source": "videossr/choice",
-    "data.video.fps": 1.0,
-    "data.video.max_frames": 8,
-    "data.video.nframes": 8,
-    "data.video.max_pixels": 4096,
-    "data.video.min_pixels": 4096,
-    "data.video.total_pixels": 65536,
-    "data.sets": {"mine": {"path": "mine.jsonl"}},
+    **LABELLED,
     "data.mix": "single",
     "run.method": "sft",
     "run.seed": 2**40,

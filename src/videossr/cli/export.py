@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -34,6 +35,25 @@ app = App(
 )
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Opening:
+    """How the questions of an export are opened."""
+
+    corpus: str | None = None
+    """Folder of the frames, where they are no longer where the dataset or the rows say."""
+
+    source: str | None = None
+    """How rows with an unknown data_source are scored, such as videossr/choice."""
+
+    anywhere: Annotated[bool, Parameter(negative="")] = False
+    """Show files wherever published rows say that they are, not only below their folder or `--corpus`."""
+
+    def open(self, place: str) -> QuestionSet:
+        """Open a dataset or rows."""
+        return open_questions(place, corpus=self.corpus, source=self.source, anywhere=self.anywhere)
+
+
 @app.command(name="lmms-eval", help_epilogue="Example: videossr export lmms-eval demo/dataset --out demo/lmms-eval")
 def lmms_eval(
     bench: str,
@@ -41,9 +61,7 @@ def lmms_eval(
     *,
     out: Path,
     name: str | None = None,
-    corpus: str | None = None,
-    source: str | None = None,
-    anywhere: Annotated[bool, Parameter(negative="")] = False,
+    opening: Opening = Opening(),
 ) -> None:
     """Write a task for lmms-eval, which can put it to any of its models and scores it as `videossr bench score` does.
 
@@ -51,11 +69,9 @@ def lmms_eval(
         bench: Folder that `videossr build` wrote, or a file of published rows.
         out: Folder of the task.
         name: Name of the task; by default that of the recipe, or of the file of rows.
-        corpus: Folder of the frames, where they are no longer where `bench` says.
-        source: How rows with an unknown data_source are scored, such as videossr/choice.
-        anywhere: Show files wherever published rows say that they are, not only below their folder or `--corpus`.
+        opening: How the questions are opened.
     """
-    questions = open_questions(bench, corpus=corpus, source=source, anywhere=anywhere)
+    questions = opening.open(bench)
     task = _written(export_lmms_eval, questions, out, name or _name(questions))
     console.print(f"lmms-eval --include_path {out} --tasks {task.stem} --model MODEL")
 
@@ -67,9 +83,7 @@ def vlmevalkit(
     *,
     out: Path,
     name: str | None = None,
-    corpus: str | None = None,
-    source: str | None = None,
-    anywhere: Annotated[bool, Parameter(negative="")] = False,
+    opening: Opening = Opening(),
 ) -> None:
     """Write a dataset class for the tree of VLMEvalKit, with its table and videos; it scores as `videossr bench score`.
 
@@ -77,11 +91,9 @@ def vlmevalkit(
         bench: Folder that `videossr build` wrote, or a file of published rows.
         out: Folder to write; its README.md says where the files go.
         name: Name of the dataset; by default that of the recipe, or of the file of rows, and VIUBench for viubench.
-        corpus: Folder of the frames, where they are no longer where `bench` says.
-        source: How rows with an unknown data_source are scored, such as videossr/choice.
-        anywhere: Show files wherever published rows say that they are, not only below their folder or `--corpus`.
+        opening: How the questions are opened.
     """
-    questions = open_questions(bench, corpus=corpus, source=source, anywhere=anywhere)
+    questions = opening.open(bench)
     chosen = name or _name(questions)
     _written(export_vlmevalkit, questions, out, "VIUBench" if chosen == "viubench" else chosen)
     console.print(f"{out / 'README.md'} says where the files go", soft_wrap=True)
@@ -133,9 +145,7 @@ def swift(
     gpus: int = 8,
     batch: int | None = None,
     name: str | None = None,
-    corpus: str | None = None,
-    source: str | None = None,
-    anywhere: Annotated[bool, Parameter(negative="")] = False,
+    opening: Opening = Opening(),
 ) -> None:
     """Write rows and video files for ms-swift, the reward, and the commands for GRPO (the paper's settings) and SFT.
 
@@ -145,11 +155,9 @@ def swift(
         gpus: GPUs to train on.
         batch: Questions a step; by default the paper's 64.
         name: Name of the run in trackers; by default that of the recipe, or of the file of rows.
-        corpus: Folder of the frames, where they are no longer where `dataset` says.
-        source: How rows with an unknown data_source are scored, such as videossr/choice.
-        anywhere: Show files wherever published rows say that they are, not only below their folder or `--corpus`.
+        opening: How the questions are opened.
     """
-    questions = open_questions(dataset, corpus=corpus, source=source, anywhere=anywhere)
+    questions = opening.open(dataset)
     _mention_benchmark(questions)
     script = _written(partial(export_swift, gpus=gpus, batch=batch), questions, out, name or _name(questions))
     console.print(f"train with: sh {script}", soft_wrap=True)
@@ -162,9 +170,7 @@ def llamafactory(
     *,
     out: Path,
     name: str | None = None,
-    corpus: str | None = None,
-    source: str | None = None,
-    anywhere: Annotated[bool, Parameter(negative="")] = False,
+    opening: Opening = Opening(),
 ) -> None:
     """Write rows and video files for SFT with LLaMA-Factory, and the configuration that trains on them.
 
@@ -172,11 +178,9 @@ def llamafactory(
         dataset: Folder that `videossr build` wrote, or a file of published rows.
         out: Folder to write; train.yaml in it is the configuration.
         name: Name of the dataset; by default that of the recipe, or of the file of rows.
-        corpus: Folder of the frames, where they are no longer where `dataset` says.
-        source: How rows with an unknown data_source are scored, such as videossr/choice.
-        anywhere: Show files wherever published rows say that they are, not only below their folder or `--corpus`.
+        opening: How the questions are opened.
     """
-    questions = open_questions(dataset, corpus=corpus, source=source, anywhere=anywhere)
+    questions = opening.open(dataset)
     _mention_benchmark(questions)
     _written(export_llamafactory, questions, out, name or _name(questions))
     console.print(f"train with: cd {out} && llamafactory-cli train train.yaml", soft_wrap=True)
@@ -194,9 +198,7 @@ def easyvideor1(
     nodes: int = 1,
     gpus: int = 8,
     batch: int | None = None,
-    corpus: str | None = None,
-    source: str | None = None,
-    anywhere: Annotated[bool, Parameter(negative="")] = False,
+    opening: Opening = Opening(),
 ) -> None:
     """Write the questions about one clip for EasyVideoR1, with stored frames, and the command that trains on them.
 
@@ -207,19 +209,16 @@ def easyvideor1(
         nodes: Machines to train on.
         gpus: GPUs of each machine.
         batch: Questions a step; by default the paper's 64.
-        corpus: Folder of the frames, where they are no longer where `dataset` says.
-        source: How rows with an unknown data_source are scored, such as videossr/choice.
-        anywhere: Show files wherever published rows say that they are, not only below their folder or `--corpus`.
+        opening: How the questions are opened.
     """
-    questions = open_questions(dataset, corpus=corpus, source=source, anywhere=anywhere)
+    questions = opening.open(dataset)
     _mention_benchmark(questions)
     shown = len(shown_alone(questions))
-    export = partial(export_easyvideor1, cluster=Cluster(nodes, gpus), batch=batch)
-    with Bar() as bar:
-        script = export(questions, out, name or _name(questions), lambda done: bar.show("questions", done, shown))
     if shown < len(questions):
         console.print(f"{len(questions) - shown} questions about several clips are left out: it shows one video a row")
-    console.print(f"{shown} questions in {out}; train with: EASYVIDEOR1=REPOSITORY sh {script}", soft_wrap=True)
+    export = partial(export_easyvideor1, cluster=Cluster(nodes, gpus), batch=batch)
+    script = _written(export, questions, out, name or _name(questions), shown)
+    console.print(f"train with: EASYVIDEOR1=REPOSITORY sh {script}", soft_wrap=True)
 
 
 @app.command(help_epilogue="Example: videossr export hf demo/dataset --out demo/hf")
@@ -230,9 +229,7 @@ def hf(
     out: Path,
     push: str | None = None,
     name: str | None = None,
-    corpus: str | None = None,
-    source: str | None = None,
-    anywhere: Annotated[bool, Parameter(negative="")] = False,
+    opening: Opening = Opening(),
 ) -> None:
     """Write a dataset for the Hugging Face hub, with a video file a clip: `datasets.load_dataset` and browsers read it.
 
@@ -241,13 +238,11 @@ def hf(
         out: Folder to write, with a card, README.md.
         push: Dataset of the hub to upload it to, as ORGANIZATION/NAME; a new one is private.
         name: Name on the card; by default that of the recipe, or of the file of rows.
-        corpus: Folder of the frames, where they are no longer where `dataset` says.
-        source: How rows with an unknown data_source are scored, such as videossr/choice.
-        anywhere: Show files wherever published rows say that they are, not only below their folder or `--corpus`.
+        opening: How the questions are opened.
     """
     if push is not None:
         check_access(push)
-    questions = open_questions(dataset, corpus=corpus, source=source, anywhere=anywhere)
+    questions = opening.open(dataset)
     _written(export_hf, questions, out, name or _name(questions))
     if (clips := number_of_files(questions)) > REPOSITORY_FILES:
         console.print(
@@ -267,12 +262,17 @@ def _mention_benchmark(questions: QuestionSet) -> None:
 
 
 def _written(
-    export: Callable[[QuestionSet, Path, str, Progress], Path], questions: QuestionSet, out: Path, name: str
+    export: Callable[[QuestionSet, Path, str, Progress], Path],
+    questions: QuestionSet,
+    out: Path,
+    name: str,
+    count: int | None = None,
 ) -> Path:
-    """Export the questions, and show how far it is."""
+    """Export the questions, of which it may write only `count`, and show how far it is."""
+    total = len(questions) if count is None else count
     with Bar() as bar:
-        file = export(questions, out, name, lambda done: bar.show("questions", done, len(questions)))
-    console.print(f"{len(questions)} questions in {out}", soft_wrap=True)
+        file = export(questions, out, name, lambda done: bar.show("questions", done, total))
+    console.print(f"{total} questions in {out}", soft_wrap=True)
     return file
 
 

@@ -26,8 +26,8 @@ from typing_extensions import TypedDict
 from videossr.errors import ConfigError, MissingExtraError
 from videossr.export.folder import Progress, write_unless_same
 from videossr.export.trainer import (
-    HASH,
     MODEL,
+    OVERRIDDEN,
     PROMPT_TOKENS,
     Cluster,
     check_shares,
@@ -35,6 +35,7 @@ from videossr.export.trainer import (
     prompt_tokens,
     rounded_tokens,
     script_hash,
+    write_script,
 )
 from videossr.export.video_rows import write_lines
 from videossr.question import Clip, Question
@@ -157,8 +158,7 @@ def export_easyvideor1(
         write_unless_same(out / "prompt.jinja", PROMPT.encode())
         write_unless_same(out / "reward.py", REWARD.encode())
         settings = overrides(config, cluster, rounded_tokens(longest), name)
-        write_unless_same(script, _script(questions, settings, cluster).encode())
-        script.chmod(0o755)
+        _write_script(script, questions, settings, cluster)
     return script
 
 
@@ -250,23 +250,17 @@ def _row(question: Question, clip: str) -> Row:
     )
 
 
-def _script(questions: QuestionSet, settings: Mapping[str, object], cluster: Cluster) -> str:
+def _write_script(path: Path, questions: QuestionSet, settings: Mapping[str, object], cluster: Cluster) -> None:
     """Write the command, with every setting on a line of its own."""
     lines = [
-        "#!/bin/sh",
-        f"# GRPO of {one_line(str(questions.path))} on {cluster.nodes} x {cluster.gpus} GPUs, with EasyVideoR1.",
-        f"# {HASH}{one_line(questions.hash)}",
-        "# Settings given to this script replace those below: sh train.sh trainer.save_freq=10",
-        "set -eu",
         'here=$(cd "$(dirname "$0")" && pwd)',
         f"MODEL=${{MODEL:-{MODEL}}}",
         'cd "${EASYVIDEOR1:?set it to the folder of its repository}"',
         "exec python3 -m verl.trainer.main config=examples/video_rl/video_rl.yaml \\",
         *(f"    {_word(name, value)} \\" for name, value in settings.items()),
-        '    "$@"',
-        "",
     ]
-    return "\n".join(lines)
+    title = f"GRPO of {one_line(str(questions.path))} on {cluster.nodes} x {cluster.gpus} GPUs, with EasyVideoR1."
+    write_script(path, title, questions, OVERRIDDEN, lines)
 
 
 def _word(name: str, value: object) -> str:

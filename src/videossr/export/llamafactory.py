@@ -25,7 +25,6 @@ from videossr.export.video_rows import (
     Shown,
     most_frames,
     reading_rate,
-    turns,
     video_names,
     write_videos,
 )
@@ -81,7 +80,7 @@ def export_llamafactory(questions: QuestionSet, out: Path, name: str, progress: 
         names = video_names(asked)
         shown = write_videos(out, questions, asked, names, progress)
         rows = [
-            {"id": question.id, "messages": turns(question, answered=True), "videos": videos}
+            {"id": question.id, "messages": question.turns(answered=True), "videos": videos}
             for question, videos in zip(asked, names, strict=True)
         ]
         write_unless_same(out / f"{name}.json", _json(rows))

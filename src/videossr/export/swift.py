@@ -23,23 +23,22 @@ from videossr.errors import ConfigError
 from videossr.export.folder import Progress, check_clocks, write_unless_same
 from videossr.export.swift_plugin import MADE_FOR, NAMES
 from videossr.export.trainer import (
-    HASH,
     MODEL,
     PROMPT_TOKENS,
     Cluster,
     check_shares,
     check_text,
     micro_batch,
-    own_requirement,
+    requirements,
     rounded_tokens,
     script_hash,
     shell_word,
+    write_script,
 )
 from videossr.export.video_rows import (
     Shown,
     most_frames,
     reading_rate,
-    turns,
     video_names,
     write_lines,
     write_videos,
@@ -115,14 +114,13 @@ def export_swift(
             write_lines(out / file, rows)
         plugin = "from videossr.export.swift_plugin import register\n\nregister()\n"
         write_unless_same(out / "plugin.py", plugin.encode())
-        write_unless_same(out / "requirements.txt", _requirements().encode())
+        write_unless_same(out / "requirements.txt", requirements(MADE_FOR))
         longest = max(PROMPT_TOKENS, rounded_tokens(max(each.tokens for each in shown)))
         clips = max(len(question.clocks) for question in asked)
         sft = sft_arguments(config, cluster, longest, name)
         grpo = grpo_arguments(config, cluster, longest, clips, name)
         for path, verb, arguments in ((out / "sft.sh", "sft", sft), (script, "rlhf", grpo)):
-            write_unless_same(path, _script(questions, verb, arguments, cluster).encode())
-            path.chmod(0o755)
+            _write_script(path, questions, verb, arguments, cluster)
     return script
 
 
@@ -255,7 +253,7 @@ def _row(question: Question, videos: Sequence[str], kwargs: Mapping[str, int], *
     """Write the row of a question."""
     return {
         "id": question.id,
-        "messages": turns(question, answered=answered),
+        "messages": question.turns(answered=answered),
         "videos": videos,
         "solution": question.answer,
         "data_source": question.data_source,
@@ -263,20 +261,10 @@ def _row(question: Question, videos: Sequence[str], kwargs: Mapping[str, int], *
     }
 
 
-def _requirements() -> str:
-    """Write the packages of the machine."""
-    return "\n".join([*(f"{name}=={version}" for name, version in MADE_FOR.items()), own_requirement(), ""])
-
-
-def _script(questions: QuestionSet, verb: str, arguments: Arguments, cluster: Cluster) -> str:
+def _write_script(path: Path, questions: QuestionSet, verb: str, arguments: Arguments, cluster: Cluster) -> None:
     """Write a command, with every argument on a line of its own."""
     made_for = ", ".join(f"{name} {version}" for name, version in MADE_FOR.items())
     lines = [
-        "#!/bin/sh",
-        f"# swift {verb} of {one_line(str(questions.path))} on {cluster.gpus} GPUs, for {made_for}.",
-        f"# {HASH}{one_line(questions.hash)}",
-        "# Arguments given to this script replace those below, such as --save_steps 10",
-        "set -eu",
         'here=$(cd "$(dirname "$0")" && pwd)',
         f"MODEL=${{MODEL:-{MODEL}}}",
         'export ROOT_IMAGE_DIR="$here"  # paths in rows are relative to it',
@@ -284,10 +272,10 @@ def _script(questions: QuestionSet, verb: str, arguments: Arguments, cluster: Cl
         f'export NPROC_PER_NODE="${{NPROC_PER_NODE:-{cluster.gpus}}}"',
         f"exec swift {verb} \\",
         *(f"    --{name} {shell_word(_text(value))} \\" for name, value in arguments.items()),
-        '    "$@"',
-        "",
     ]
-    return "\n".join(lines)
+    title = f"swift {verb} of {one_line(str(questions.path))} on {cluster.gpus} GPUs, for {made_for}."
+    note = "Arguments given to this script replace those below, such as --save_steps 10"
+    write_script(path, title, questions, note, lines)
 
 
 def _text(value: object) -> str:

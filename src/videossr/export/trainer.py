@@ -1,18 +1,21 @@
-"""What the exports for other trainers share: the machines, how a step is shared by them, and how long a prompt is."""
+"""Shared parts of the exports for other trainers: the machines and their shares of a step, prompt lengths, scripts."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from videossr.errors import ConfigError
+from videossr.export.folder import write_unless_same
 from videossr.prompt.qwen3_vl import markers
 from videossr.question import VIDEO, Question
+from videossr.question_set import QuestionSet
 from videossr.storage.parsing import read_limited
 from videossr.training.config import TrainConfig
+from videossr.untrusted import one_line
 
 MODEL = "Qwen/Qwen3-VL-8B-Instruct"
 PROMPT_TOKENS = 8192
@@ -26,6 +29,9 @@ SIDE = 32
 
 HASH = "Dataset: "
 """Stands before the hash of the dataset in a script."""
+
+OVERRIDDEN = "Settings given to this script replace those below: sh train.sh trainer.save_freq=10"
+"""Note in the scripts of verl and its forks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +122,29 @@ def rounded_tokens(tokens: int) -> int:
     return -(-tokens // 1024) * 1024
 
 
-def own_requirement() -> str:
-    """Write this package as a comment in a list of requirements: it is installed from a clone, not from an index."""
-    return f"# and videossr {version('videossr')}: pip install FOLDER_OF_ITS_CLONE"
+def requirements(packages: Mapping[str, str]) -> bytes:
+    """Write a list of requirements. This package is a comment in it: it is installed from a clone, not from an index.
+
+    Args:
+        packages: their versions by their names, which may have extras.
+    """
+    own = f"# and videossr {version('videossr')}: pip install FOLDER_OF_ITS_CLONE"
+    return "\n".join([*(f"{name}=={number}" for name, number in packages.items()), own, ""]).encode()
+
+
+def write_script(path: Path, title: str, questions: QuestionSet, note: str, lines: Sequence[str]) -> None:
+    """Write a command as a script of the shell, unless the file holds the same.
+
+    Args:
+        path: of the script.
+        title: what it does.
+        questions: that were exported; `script_hash` finds their hash in the script.
+        note: on the arguments that can be given to it.
+        lines: of the script, whose last one begins the command: the arguments are put behind them.
+    """
+    head = ["#!/bin/sh", f"# {title}", f"# {HASH}{one_line(questions.hash)}", f"# {note}", "set -eu"]
+    write_unless_same(path, "\n".join([*head, *lines, '    "$@"', ""]).encode())
+    path.chmod(0o755)
 
 
 def shell_word(text: str) -> str:

@@ -21,15 +21,16 @@ import pyarrow as pa
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.export.folder import write_table, write_unless_same
 from videossr.export.trainer import (
-    HASH,
+    OVERRIDDEN,
     PROMPT_TOKENS,
     Cluster,
     check_shares,
     check_text,
-    own_requirement,
     prompt_tokens,
+    requirements,
     rounded_tokens,
     script_hash,
+    write_script,
 )
 from videossr.question_set import QuestionSet
 from videossr.references import make_references
@@ -121,9 +122,9 @@ def export_verl(
         write_rows(questions, chosen, out, config)
         settings = settings_of(config, translation, cluster, Rows(len(chosen), longest), HERE)
         model = {"actor_rollout_ref.model.path": PATH}
-        write_unless_same(out / "requirements.txt", _requirements().encode())
-        write_unless_same(script, _script(questions, settings | model, config.model.path, cluster).encode())
-        script.chmod(0o755)
+        packages = {"verl[vllm,fsdp]" if name == "verl" else name: version for name, version in MADE_FOR.items()}
+        write_unless_same(out / "requirements.txt", requirements(packages))
+        _write_script(script, questions, settings | model, config.model.path, cluster)
     return script
 
 
@@ -178,35 +179,23 @@ def write_rows(questions: QuestionSet, chosen: list[int], out: Path, config: Tra
 def _row(questions: QuestionSet, index: int, corpus: str, *, anywhere: bool) -> dict[str, Any]:
     """Write the row of a question."""
     question = questions.question(index)
-    turns = [("system", question.system)] * bool(question.system) + [("user", question.prompt)]
     return {
         "data_source": question.data_source,
         "agent_name": AGENT,
-        "prompt": [{"role": role, "content": content} for role, content in turns],
+        "prompt": question.turns(),
         "videos": make_references(question, index, str(questions.path), corpus, anywhere=anywhere),
         "reward_model": {"style": "rule", "ground_truth": question.answer},
         "extra_info": {"index": index, "id": question.id, "category": questions.category(index)},
     }
 
 
-def _requirements() -> str:
-    """Write the packages of every node. verl's extras name what its engines want."""
-    others = [f"{name}=={version}" for name, version in MADE_FOR.items() if name != "verl"]
-    return "\n".join([f"verl[vllm,fsdp]=={MADE_FOR['verl']}", *others, own_requirement(), ""])
-
-
-def _script(questions: QuestionSet, settings: Overrides, model: str, cluster: Cluster) -> str:
+def _write_script(path: Path, questions: QuestionSet, settings: Overrides, model: str, cluster: Cluster) -> None:
     """Write the command, with every setting on a line of its own."""
     made_for = ", ".join(f"{name} {version}" for name, version in MADE_FOR.items())
     ray = ['export RAY_ADDRESS="${RAY_ADDRESS:-auto}"  # of the cluster that `ray start` has made'] * (
         cluster.nodes > 1
     )
     lines = [
-        "#!/bin/sh",
-        f"# GRPO of {one_line(str(questions.path))} on {cluster.nodes} x {cluster.gpus} GPUs, for {made_for}.",
-        f"# {HASH}{one_line(questions.hash)}",
-        "# Settings given to this script replace those below: sh train.sh trainer.save_freq=10",
-        "set -eu",
         "# Escape what Hydra would not take literally in a path between single quotes.",
         f"escaped() {{ printf %s \"$1\" | sed '{_SED}'; }}",
         'here=$(escaped "$(cd "$(dirname "$0")" && pwd)")',
@@ -216,10 +205,9 @@ def _script(questions: QuestionSet, settings: Overrides, model: str, cluster: Cl
         "python -m videossr.verl.versions",
         "exec python -m verl.trainer.main_ppo \\",
         *(f"    {_shell_word(name, value)} \\" for name, value in settings.items()),
-        '    "$@"',
-        "",
     ]
-    return "\n".join(lines)
+    title = f"GRPO of {one_line(str(questions.path))} on {cluster.nodes} x {cluster.gpus} GPUs, for {made_for}."
+    write_script(path, title, questions, OVERRIDDEN, lines)
 
 
 _SED = r"s/\(\\*\)'\''/\1\1\\'\''/g; s/\(\\*\)$/\1\1/"

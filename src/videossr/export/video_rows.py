@@ -13,8 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from typing_extensions import TypedDict
-
 from videossr.export.clips import PLAYABLE, frame_size, rate
 from videossr.export.folder import Progress, write_clips, write_unless_same
 from videossr.export.trainer import prompt_tokens
@@ -38,20 +36,6 @@ class Shown:
     min_pixels: int
     max_pixels: int
     tokens: int
-
-
-class Turn(TypedDict):
-    """A turn of a conversation, with ``<video>`` in its text where a clip is shown."""
-
-    role: str
-    content: str
-
-
-def turns(question: Question, *, answered: bool) -> list[Turn]:
-    """Write a question as a conversation, which ends with the gold answer where it is `answered`."""
-    said = [("system", question.system)] * bool(question.system)
-    said += [("user", question.prompt)] + [("assistant", question.answer)] * answered
-    return [Turn(role=role, content=content) for role, content in said]
 
 
 def video_names(questions: Sequence[Question]) -> list[list[str]]:

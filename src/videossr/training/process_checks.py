@@ -11,7 +11,7 @@ import hashlib
 import socket
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -34,14 +34,17 @@ ENDS = 2**20
 """Bytes at either end of a file of weights that are compared."""
 
 
-def check_equal(world: World, facts: Mapping[str, str]) -> None:
+def check_equal(world: World, facts: Callable[[], Mapping[str, str]]) -> None:
     """Raise ConfigError where a fact differs between the processes.
 
     Args:
         world: the processes.
-        facts: of this process by their names, such as the version of a library or the hash of the dataset.
+        facts: returns those of this process by their names, such as the version of a library or the hash of the
+            dataset. A single process is not asked.
     """
-    processes = world.gather((socket.gethostname(), dict(facts)))
+    if world.size == 1:
+        return
+    processes = world.gather((socket.gethostname(), dict(facts())))
     for name in sorted({name for _, known in processes for name in known}):
         hosts: dict[str, set[str]] = defaultdict(set)
         for host, known in processes:

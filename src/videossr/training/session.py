@@ -94,8 +94,7 @@ def train(
             if isinstance(one, VideoSSRDataset) and is_benchmark(one.manifest):
                 observer.on_message(f"{one.path} is a benchmark: it cannot measure a model that was trained on it")
         plan = resolve_plan(config, questions, world)
-        weights = weights_fingerprint(plan.checkpoint.folder)
-        check_equal(world, {**_versions(), "dataset": questions.hash, "weights": weights})
+        check_equal(world, partial(_facts, questions, plan))
         check_reach(world, plan.device)
         claim = claim_run(folder, config, plan.length, len(plan.chosen))
         if world.on_main(lambda: stack.enter_context(claim)):
@@ -114,6 +113,11 @@ def train(
 def _versions() -> dict[str, str]:
     """Return the versions of the libraries that decide the frames of a run and its weights."""
     return {**versions(()), **installed_versions((), optional=LIBRARIES)}
+
+
+def _facts(questions: QuestionSet, plan: RunPlan) -> dict[str, str]:
+    """Return what must be the same in all processes of a run."""
+    return {**_versions(), "dataset": questions.hash, "weights": weights_fingerprint(plan.checkpoint.folder)}
 
 
 def _announce(config: TrainConfig, plan: RunPlan, questions: QuestionSet, observer: RunObserver) -> None:

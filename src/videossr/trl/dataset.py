@@ -23,12 +23,9 @@ def sample_rows(dataset: VideoSSRDataset) -> datasets.Dataset:
         rewarded; `id` and `category`.
     """
     questions = [dataset.question(index) for index in range(len(dataset))]
-    turns = [
-        [("system", question.system)] * bool(question.system) + [("user", question.prompt)] for question in questions
-    ]
     return datasets.Dataset.from_dict(
         {
-            "prompt": [[{"role": role, "content": content} for role, content in pairs] for pairs in turns],
+            "prompt": [question.turns() for question in questions],
             "videos": [
                 make_references(question, index, str(dataset.path), str(dataset.corpus.path))
                 for index, question in enumerate(questions)

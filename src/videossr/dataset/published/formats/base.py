@@ -1,4 +1,4 @@
-"""What a reader of rows returns, and what several readers share.
+"""The fields that a reader of rows returns, and the checks that readers share.
 
 A reader takes one row as its file has it, and raises `DataError` that names the field which is missing or wrong. File
 and line are put before it by `videossr.dataset.published.rows`.

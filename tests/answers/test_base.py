@@ -32,6 +32,7 @@ MAY_NAME_TASKS = {
     "rewards.py": "data sources, which a trainer asks for by name",
     "bench/viubench.py": "categories and abilities of the paper's benchmark",
     "dataset/published/dataset.py": "data sources of the rows that the paper's authors published",
+    "dataset/published/formats/easyvideor1.py": "problem types of the rows that EasyVideoR1 reads",
     "cli/build.py": "examples in a help text",
     "cli/dataset.py": "an example in a help text",
     "templates.py": "the texts of perturbations stand in the table of the task that uses them",

@@ -194,7 +194,8 @@ def test_export_swift_keeps_a_folder_of_something_else(dataset: Path, tmp_path: 
         (UnevenDataset, r"question \w+: .* off equal steps. Models of ms-swift compute.*--plan uniform"),
         (
             OddClips,
-            r"question \w+: a clip has 7 frames. ms-swift takes frames in pairs.*even number, in the recipe or as `nframes`",
+            r"question \w+: a clip has 7 frames. ms-swift takes frames in pairs.*choose an even number, in the recipe "
+            "or as `nframes` of the row",
         ),
         (OtherMedia, "question q: its text has <bbox>, which ms-swift takes for a placeholder"),
     ],

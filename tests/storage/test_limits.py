@@ -17,14 +17,14 @@ from videossr.errors import CorpusError
 from videossr.storage import limits
 
 TOLD = {
-    "row_with_a_large_jpeg": "row 0: .*a.jpg: 4290250000 pixels .65500 x 65500. are more .*VIDEOSSR_PICTURE_PIXELS",
-    "row_with_a_large_png": "row 0: .*a.png: 256000000 pixels .16000 x 16000. are more than .*VIDEOSSR_PICTURE_PIXELS",
-    "row_with_a_large_webp": "row 0: .*a.webp: 268435456 pixels .16384 x 16384. are more than",
-    "row_with_a_large_file": "row 0: .*a.jpg: 1099511627776 bytes of a picture are more than .*VIDEOSSR_PICTURE_BYTES",
-    "row_that_asks_for_min_pixels": "row 0: .* pixels .8 frames of 31648 x 31648.* more than .*VIDEOSSR_CLIP_PIXELS",
-    "row_that_asks_for_a_size": "row 0: .* pixels .400 frames of 4096 x 4096.* more than .*VIDEOSSR_CLIP_PIXELS",
-    "row_whose_entries_ask_together": "row 0: 301989888 pixels .2 frames of 4096 x 4096.* more than",
-    "row_with_many_frames": "row 0: 100000 frames are more than .*VIDEOSSR_ROW_FRAMES",
+    "row_with_a_large_jpeg": "line 1: .*a.jpg: 4290250000 pixels .65500 x 65500. are more .*VIDEOSSR_PICTURE_PIXELS",
+    "row_with_a_large_png": "line 1: .*a.png: 256000000 pixels .16000 x 16000. are more than .*VIDEOSSR_PICTURE_PIXELS",
+    "row_with_a_large_webp": "line 1: .*a.webp: 268435456 pixels .16384 x 16384. are more than",
+    "row_with_a_large_file": "line 1: .*a.jpg: 1099511627776 bytes of a picture are more than .*VIDEOSSR_PICTURE_BYTES",
+    "row_that_asks_for_min_pixels": "line 1: .* pixels .8 frames of 31648 x 31648.* more than .*VIDEOSSR_CLIP_PIXELS",
+    "row_that_asks_for_a_size": "line 1: .* pixels .400 frames of 4096 x 4096.* more than .*VIDEOSSR_CLIP_PIXELS",
+    "row_whose_entries_ask_together": "line 1: 301989888 pixels .2 frames of 4096 x 4096.* more than",
+    "row_with_many_frames": "line 1: 100000 frames are more than .*VIDEOSSR_ROW_FRAMES",
     "parquet_with_a_shared_text": "rows.parquet: .* decoded bytes.* are more than .*VIDEOSSR_TABLE_BYTES",
     "parquet_with_a_shared_text_in_one_row": "rows.parquet: .* decoded bytes.* are more than",
     "parquet_with_equal_numbers": "rows.parquet: .* decoded bytes.* are more than",

@@ -126,7 +126,7 @@ def _announce(config: TrainConfig, plan: RunPlan, questions: QuestionSet, observ
     bound = "at most " if length.batches < length.steps * config.batches_per_step else ""
     steps = f"{bound}{length.steps} steps of {config.run.batch}"
     low, high = config.data.share
-    why = f" (data.share {low:g} to {high:g})" if len(plan.chosen) < len(questions) else ""
+    why = f" (data.share {low:g} to {high:g})" if (low, high) != (0, 1) else ""
     observer.on_message(f"{len(plan.chosen)} of {len(questions)} questions{why}, {steps}, on {plan.device}")
     if shares := shares_of(questions, config.data.sets):
         sizes = set_sizes(plan.chosen, shares)

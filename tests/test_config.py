@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
 import pytest
@@ -241,7 +241,7 @@ def test_registry_lists_names_and_suggests_the_nearest() -> None:
 
 def test_registry_names_both_packages_that_declare_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
     point = EntryPoint("jigsaw", "other.package:Jigsaw", "videossr.tasks")
-    monkeypatch.setattr("videossr.registry.entry_points", lambda **_: [point, point])
+    monkeypatch.setattr("videossr.registry.find_entry_points", lambda _: EntryPoints([point, point]))
     fresh: Registry[object] = Registry("videossr.tasks")
     with pytest.raises(ValueError, match=r"'jigsaw' is declared by .*other\.package:Jigsaw.* and "):
         fresh.get("jigsaw")

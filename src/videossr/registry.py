@@ -9,13 +9,29 @@ import difflib
 import sys
 import traceback
 from collections.abc import Iterable
-from importlib.metadata import EntryPoint, entry_points
+from functools import lru_cache
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from videossr.errors import ConfigError
 
 T = TypeVar("T")
+
+
+def find_entry_points(group: str) -> EntryPoints:
+    """Return the entry points of a group.
+
+    To read the metadata of all installed packages takes milliseconds, and a build asks thousands of times: so they are
+    read once, and again where `sys.path` has changed.
+    """
+    return _entry_points(group, tuple(sys.path))
+
+
+@lru_cache(maxsize=64)
+def _entry_points(group: str, _path: tuple[str, ...]) -> EntryPoints:
+    """Read the entry points of a group of all packages on the search path."""
+    return entry_points(group=group)
 
 
 class Registry(Generic[T]):
@@ -32,7 +48,7 @@ class Registry(Generic[T]):
 
     def names(self) -> list[str]:
         """List the names that installed packages declare, sorted."""
-        return sorted({point.name for point in entry_points(group=self.group)})
+        return sorted({point.name for point in find_entry_points(self.group)})
 
     def get(self, name: str) -> T:
         """Return the item of that name.
@@ -61,7 +77,7 @@ class Registry(Generic[T]):
 
     def _point(self, name: str) -> EntryPoint:
         """Find the entry point of that name."""
-        points = list(entry_points(group=self.group, name=name))
+        points = list(find_entry_points(self.group).select(name=name))
         if not points:
             raise ConfigError(f"there is no {self.thing} {name!r}{suggest(name, self.names())}")
         if len(points) > 1:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
 from string import Formatter
@@ -13,7 +12,7 @@ from typing import Any
 from videossr.errors import ConfigError
 from videossr.perturb import PERTURBATIONS, open_perturbation
 from videossr.question import VIDEO
-from videossr.registry import suggest
+from videossr.registry import find_entry_points, suggest
 from videossr.storage.parsing import read_toml
 
 PromptTemplates = Mapping[str, Any]
@@ -39,7 +38,7 @@ def load_templates(overlay: Path | None = None) -> PromptTemplates:
     base["grounding"]["changes"] = changes
     if overlay is not None:
         table = read_toml(overlay)
-        plugins = {point.name for point in entry_points(group="videossr.tasks")} - base.keys()
+        plugins = {point.name for point in find_entry_points("videossr.tasks")} - base.keys()
         plugin_tables = {name: table.pop(name) for name in plugins & table.keys()}
         for name in _worded_changes(table):
             if name in PERTURBATIONS.names():

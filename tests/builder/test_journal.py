@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import zlib
 from pathlib import Path
@@ -15,18 +16,25 @@ from videossr.errors import DataError, UnmetError
 from videossr.storage import limits
 
 
-@pytest.fixture
-def stopped(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of a build that was stopped after its gates."""
+@pytest.fixture(scope="module")
+def stopped_build(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a build that was stopped after its gates. Not to be written to."""
+    folder = tmp_path_factory.mktemp("stopped") / "dataset"
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr("videossr.builder.journal.BuildJournal.end_round", stop)
         with pytest.raises(KeyboardInterrupt):
-            build_dataset("smoke", corpus, tmp_path / "dataset")
-    return tmp_path / "dataset"
+            build_dataset("smoke", corpus, folder)
+    return folder
+
+
+@pytest.fixture
+def stopped(stopped_build: Path, tmp_path: Path) -> Path:
+    """A copy of `stopped_build`."""
+    return Path(shutil.copytree(stopped_build, tmp_path / "dataset"))
 
 
 def alter(folder: Path, *statements: str, values: tuple[object, ...] = ()) -> None:

@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from math import sqrt
-from statistics import fmean
+from statistics import NormalDist, fmean
 
-from scipy import stats
-
-from videossr.bench.scoring import Estimate
+from videossr.bench.scoring import Estimate, t_quantile
 
 CONFIDENCE = 0.95
 
@@ -46,7 +44,7 @@ def wilson_share(values: Sequence[float], sources: Sequence[str], draws: int = 1
     if 0 < value < 1 and videos > 1:
         spread *= videos / (videos - 1)
         quantile = (1 + CONFIDENCE) / 2
-        allowance = float(stats.norm.ppf(quantile) / stats.t.ppf(quantile, videos - 1)) ** 2
+        allowance = (NormalDist().inv_cdf(quantile) / t_quantile(quantile, videos - 1)) ** 2
         most = float(count * draws)
         size = max(least, allowance * (min(most, value * (1 - value) / spread) if spread else most))
     return _wilson(value, size)
@@ -54,7 +52,7 @@ def wilson_share(values: Sequence[float], sources: Sequence[str], draws: int = 1
 
 def _wilson(value: float, count: float) -> Estimate:
     """Compute Wilson's interval for a share `value` of `count` independent draws."""
-    z = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
+    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
     middle = (value + z * z / (2 * count)) / (1 + z * z / count)
     reach = z / (1 + z * z / count) * sqrt(value * (1 - value) / count + z * z / (4 * count * count))
     return Estimate(value, min(value, max(0.0, middle - reach)), max(value, min(1.0, middle + reach)))

@@ -9,12 +9,11 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import NormalDist, fmean
 from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from videossr.bench.outcomes import Outcomes, outcomes
 from videossr.bench.records import UNREAD, Prediction, Run
@@ -236,6 +235,13 @@ def interval_basis(videos: int) -> str:
     return f"the intervals rest on {videos:,} video{'s' * (videos != 1)}{few}"
 
 
+def t_quantile(probability: float, freedom: int) -> float:
+    """Return the quantile of Student's t distribution with so many degrees of freedom."""
+    from scipy.special import stdtrit  # takes half a second, and this module is imported by most commands
+
+    return float(stdtrit(freedom, probability))
+
+
 def widen(figure: Estimate, videos: int) -> Estimate:
     """Give a score a 95% interval from which something may be concluded, however few its videos are.
 
@@ -257,7 +263,7 @@ def widen(figure: Estimate, videos: int) -> Estimate:
     if figure.high - figure.low <= 1e-9:
         share = 0.025 ** (1 / videos)
         return Estimate(figure.value, figure.value * share, 1 - (1 - figure.value) * share)
-    factor = float(stats.t.ppf(0.975, videos - 1) / stats.norm.ppf(0.975)) * math.sqrt(videos / (videos - 1))
+    factor = t_quantile(0.975, videos - 1) / NormalDist().inv_cdf(0.975) * math.sqrt(videos / (videos - 1))
     low = figure.value - (figure.value - figure.low) * factor
     high = figure.value + (figure.high - figure.value) * factor
     return Estimate(figure.value, max(0.0, low), min(1.0, high))

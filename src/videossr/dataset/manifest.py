@@ -6,7 +6,6 @@ import json
 import os
 import posixpath
 from collections.abc import Iterable, Mapping
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Literal, NotRequired
 
@@ -15,6 +14,7 @@ from typing_extensions import TypedDict
 
 from videossr.config import changes
 from videossr.errors import DataError, NotFoundError
+from videossr.registry import find_entry_points
 from videossr.storage.identifiers import CategoryName, Count, FileName, Line, MergedName, PluginName, Sha256
 from videossr.storage.parsing import load_json, wrong_keys
 from videossr.storage.paths import AnyPath, file_hash, reaching, to_path, write_text
@@ -116,8 +116,8 @@ class Manifest(BuildSpec):
 
 def versions(tasks: Iterable[str], perturbations: Iterable[str] = ()) -> dict[str, str]:
     """Return the versions of `LIBRARIES`, and of the other packages that tasks and perturbations come from."""
-    points = [point for task in tasks for point in entry_points(group="videossr.tasks", name=task)]
-    points += [point for name in perturbations for point in entry_points(group="videossr.perturbations", name=name)]
+    used = {"videossr.tasks": {*tasks}, "videossr.perturbations": {*perturbations}}
+    points = [point for group, names in used.items() for point in find_entry_points(group) if point.name in names]
     owners = {point.dist.name for point in points if point.dist}
     return installed_versions(sorted({*LIBRARIES, *owners}))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 
@@ -192,6 +193,12 @@ def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
         known = [name for name in PEAKS if all(word in words for word in name.split())]
         if known:
             return PEAKS[max(known, key=len)]
+    return _measured_flops(device, dtype)
+
+
+@cache
+def _measured_flops(device: torch.device, dtype: torch.dtype) -> float:
+    """Return the operations a second that a device reached in a product of matrices, tried once a process."""
     side = 4096 if device.type == "cuda" else 1024
     left, right = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
     best = float("inf")

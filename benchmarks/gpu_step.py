@@ -27,7 +27,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from videossr.clock import uniform_clock
 from videossr.engine.checkpoint import Checkpoint, device_name, find_device, open_checkpoint
-from videossr.engine.kv_cache import cache_arguments
+from videossr.engine.kv_cache import cache_arguments, cache_states, empty_cache
 from videossr.engine.model import base_model, context_length, use_linear_patches
 from videossr.engine.shared_prefix import ATTENTION, SharedPrefix, answer_scores, can_share
 from videossr.models.tiny import make_tiny
@@ -211,13 +211,14 @@ def kernels(model: Any, load: Load) -> Kernels:
             base(input_ids=ids, position_ids=places, **cache_arguments(base, past), logits_to_keep=1)
         return int(counted.count)
 
-    cache = transformers.DynamicCache()
+    cache = empty_cache(base)
     read = run(load.prompt, cache)
     token = run(1, cache)
-    keys, values = zip(*((layer.keys, layer.values) for layer in cache.layers), strict=True)
     logits = torch.zeros(1, base.config.get_text_config().vocab_size, device="meta")
     with Fused(), Launches() as answers:
-        answer_scores(base, SharedPrefix(logits, keys, values, load.prompt + 1, 0), [[0] * load.tokens] * load.answers)
+        answer_scores(
+            base, SharedPrefix(logits, cache_states(cache), load.prompt + 1, 0), [[0] * load.tokens] * load.answers
+        )
     shape = base.config.vision_config
     sizes = [0, *(size for count, size in load.pictures for _ in range(count))]
     hidden = torch.zeros(load.patches, shape.hidden_size, dtype=base.dtype, device="meta")

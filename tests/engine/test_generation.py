@@ -177,10 +177,9 @@ def test_generate_gives_the_same_answers_in_both_layouts(
     inputs = [asked(family, seed=1), asked(family, seed=2, frames=4)]
     vocabulary = model.config.get_text_config().vocab_size
     ends = frozenset(range(0, vocabulary, 7))  # so that rows leave the batch at different times
-    packed, rows = (
-        draw_answers(model, inputs, 3, max_tokens=9, ends=ends, temperature=temperature, top_p=1.0, layout=layout)
-        for layout in ("packed", "rows")
-    )
+    banned = [model.config.video_token_id, model.config.image_token_id]
+    options = {"max_tokens": 9, "ends": ends, "temperature": temperature, "banned": banned}
+    packed, rows = (draw_answers(model, inputs, 3, layout=layout, **options) for layout in ("packed", "rows"))
     if temperature == 0:
         assert [[answer.ids for answer in group] for group in packed] == [
             [answer.ids for answer in group] for group in rows
@@ -188,9 +187,8 @@ def test_generate_gives_the_same_answers_in_both_layouts(
         assert all(len({tuple(answer.ids) for answer in group}) == 1 for group in rows)
     for prompt, group in zip(inputs, rows, strict=True):
         with torch.no_grad():
-            expected = list(
-                full_scores(model, prompt, [answer.ids for answer in group], temperature=temperature or 1.0)
-            )
+            ids = [answer.ids for answer in group]
+            expected = list(full_scores(model, prompt, ids, temperature=temperature or 1.0, banned=banned))
         for answer, full in zip(group, expected, strict=True):
             assert torch.tensor(answer.logprobs) == pytest.approx(full.logprobs[0].numpy(), abs=2e-5)
             assert answer.ended == (answer.ids[-1] in ends)

@@ -45,8 +45,9 @@ def test_prompts_about_one_video_are_read_as_if_each_were_alone(tiny: Tiny, fami
             alone = read_prefix(model, prompt_inputs(made, CPU, torch.float32))
             assert (found.length, found.delta) == (alone.length, alone.delta)
             torch.testing.assert_close(found.logits, alone.logits, rtol=1e-4, atol=1e-4)
-            for mine, other in zip((*found.keys, *found.values), (*alone.keys, *alone.values), strict=True):
-                torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-4)
+            for mine, other in zip(found.layers, alone.layers, strict=True):
+                torch.testing.assert_close(mine.first, other.first, rtol=1e-4, atol=1e-4)
+                torch.testing.assert_close(mine.second, other.second, rtol=1e-4, atol=1e-4)
     assert reader.continued == len(prompts)  # all but the first, and the last one twice
 
 

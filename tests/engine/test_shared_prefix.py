@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from itertools import chain
 from typing import Any, get_args
 
 import peft
 import pytest
 import torch
-import transformers
 
 from tests.helpers.training import Inputs
 from videossr.dataset.dataset import VideoSSRDataset
+from videossr.engine import linear_attention, shared_prefix
 from videossr.engine.checkpoint import Checkpoint, prompt_inputs
-from videossr.engine.kv_cache import cache_arguments
+from videossr.engine.kv_cache import cache_arguments, empty_cache, fixed_cache
+from videossr.engine.linear_attention import PackedAnswers
 from videossr.engine.model import as_module
 from videossr.engine.shared_prefix import (
     SharedPrefix,
@@ -98,6 +100,11 @@ def run_shared(
     return rows, float(total.detach()), take_gradients(model)
 
 
+def rounding(model: Any) -> float:
+    """Return the relative error that is allowed: the decay of Gated DeltaNet rounds more than attention does."""
+    return 3e-5 if "qwen3_5" in model.config.model_type else 1e-5
+
+
 def is_close(actual: torch.Tensor, expected: torch.Tensor, tolerance: float = 1e-5) -> bool:
     return bool((actual - expected).norm() <= tolerance * expected.norm().clamp(min=1e-6))
 
@@ -111,13 +118,16 @@ def assert_equal_gradients(
     rows, total, grads = run_separately(model, inputs, answers, reference)
     with gradient_checkpointing(model) if recompute else nullcontext():
         actual = run_shared(model, inputs, answers, reference)
-    assert all(is_close(*pair) for pair in zip(actual[0], rows, strict=True))
-    assert actual[1] == pytest.approx(total, rel=1e-5, abs=1e-6)
+    tolerance = rounding(model)
+    assert all(is_close(*pair, tolerance) for pair in zip(actual[0], rows, strict=True))
+    assert actual[1] == pytest.approx(total, rel=tolerance, abs=1e-6)
     assert actual[2].keys() == grads.keys()
     # Relative to the largest gradient, for one that is 0 up to rounding has no relative error.
     scale = 1e-3 * max(float(parameter_gradient.norm()) for parameter_gradient in grads.values())
     for name, gradient in grads.items():
-        assert (actual[2][name] - gradient).norm() <= 1e-5 * max(float(gradient.norm()), scale), name
+        # The decay is a sum over all tokens, whose terms nearly cancel.
+        allowed = 3 * tolerance if name.endswith(("A_log", "dt_bias")) else tolerance
+        assert (actual[2][name] - gradient).norm() <= allowed * max(float(gradient.norm()), scale), name
     return grads
 
 
@@ -218,7 +228,9 @@ def test_read_prefix_of_several_rows_gives_equal_rows(make: Make, asked: Callabl
     assert len(rows) == 3
     for row in rows:
         assert is_close(row.logits, alone.logits)
-        assert all(is_close(*pair) for pair in zip(row.keys, alone.keys, strict=True))
+        assert all(
+            is_close(row_layer.first, layer.first) for row_layer, layer in zip(row.layers, alone.layers, strict=True)
+        )
 
 
 def test_read_prefix_computes_logits_of_the_last_token_only(make: Make, asked: Callable[..., Inputs]) -> None:
@@ -235,7 +247,9 @@ def test_answer_scores_can_use_a_prefix_again(make: Make, asked: Callable[..., I
     first = answer_scores(model, prefix, UNEQUAL).logprobs
     answer_scores(model, prefix.detached(), EQUAL)
     assert torch.equal(answer_scores(model, prefix, UNEQUAL).logprobs, first)
-    assert not any(tensor.requires_grad for tensor in (prefix.detached().logits, *prefix.detached().keys))
+    detached = prefix.detached()
+    states = [tensor for layer in detached.layers for tensor in (layer.first, layer.second)]
+    assert not any(tensor.requires_grad for tensor in (detached.logits, *states))
 
 
 def test_gradient_checkpointing_saves_memory_and_restores_the_model(make: Make, asked: Callable[..., Inputs]) -> None:
@@ -261,7 +275,8 @@ def test_gradient_checkpointing_saves_memory_and_restores_the_model(make: Make, 
 
 @pytest.mark.parametrize("family", get_args(Family))
 def test_gradient_checkpointing_fills_the_cache_once(make: Make, asked: Callable[..., Inputs], family: Family) -> None:
-    model, inputs, cache = make(family), asked(family), transformers.DynamicCache()
+    model, inputs = make(family), asked(family)
+    cache = empty_cache(model)
     with gradient_checkpointing(model):
         model(**inputs, **cache_arguments(model, cache), logits_to_keep=1).logits.sum().backward()
     assert cache.get_seq_length() == inputs["input_ids"].shape[1]
@@ -274,4 +289,44 @@ def test_can_share_explains_why_not(make: Make, tiny: Tiny) -> None:
     assert "flash_attention_2 does not take any mask" in can_share(model)
     model.config._attn_implementation = "sdpa"
     model.config.model_type = "other_vl"
-    assert can_share(model) == "the model type other_vl is not one of qwen3_vl, qwen3_vl_moe, qwen2_5_vl"
+    assert can_share(model).startswith("the model type other_vl is not one of qwen3_vl, qwen3_vl_moe, qwen2_5_vl, ")
+
+
+@pytest.mark.parametrize("family", ["qwen3_5", "qwen3_5_moe"])
+def test_packed_answers_run_into_each_other_in_layers_that_are_not_told(
+    make: Make, asked: Callable[..., Inputs], family: Family
+) -> None:
+    """Gated DeltaNet takes no attention mask, so it must see each answer as a row."""
+    model, inputs = make(family), asked(family)
+    prefix = read_prefix(model, inputs)
+    told = answer_scores(model, prefix, UNEQUAL).logprobs
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(linear_attention, "_layout", lambda mixer, named: None)
+        states = tuple(layer.changed(lambda tensor: tensor[:1]) for layer in prefix.layers)
+        patch.setattr(PackedAnswers, "of", lambda lengths, device: None)
+        patch.setattr(shared_prefix, "fixed_cache", lambda layers, answers, layout: fixed_cache(states))
+        untold = answer_scores(model, prefix, UNEQUAL).logprobs
+    assert (untold - told).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("lost", ["first", "second"])
+def test_a_state_without_its_graph_gives_other_gradients(make: Make, asked: Callable[..., Inputs], lost: str) -> None:
+    """The inputs of the convolution and the recurrent state both carry gradient to the prompt."""
+    model, inputs = make("qwen3_5"), asked("qwen3_5")
+    prefix = read_prefix(model, inputs)
+    layers = tuple(
+        replace(layer, **{lost: getattr(layer, lost).detach()}) if layer.recurrent else layer for layer in prefix.layers
+    )
+    grads = []
+    for behind in (prefix, replace(prefix, layers=layers)):
+        answer_scores(model, behind, UNEQUAL).logprobs.sum().backward(retain_graph=True)
+        grads.append(take_gradients(model))
+    gaps = {name: float((grads[1][name] - grad).norm() / (grad.norm() + 1e-9)) for name, grad in grads[0].items()}
+    assert max(gaps.values()) > 0.05
+
+
+def test_transformers_without_states_to_go_on_from_is_named(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make("qwen3_5")
+    assert can_share(model) == ""
+    monkeypatch.setattr("videossr.engine.shared_prefix.transformers.__version__", "5.9.0")
+    assert can_share(model) == "transformers 5.9.0 cannot go on behind its states: take 5.17.0 or later"

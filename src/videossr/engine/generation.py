@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from videossr.engine.kv_cache import ROOM, batch_caches, cache_arguments
+from videossr.engine.kv_cache import ROOM, batch_caches, cache_arguments, has_recurrent_layers
 from videossr.engine.model import Cache, VisionLanguageModel
 from videossr.engine.shared_prefix import SharedPrefix, allowed_scores, following
 
@@ -221,7 +221,14 @@ class _Packed:
         self._deltas = torch.tensor([prefix.delta for prefix in prefixes], device=device)
         self._longest = max(prefix.length for prefix in prefixes)
         caches = [prefix.detached().cache() for prefix in prefixes]
-        self._extending = cache_arguments(model, batch_caches(caches, 1, room=n * (max_tokens - 1)))
+        layout = None
+        if has_recurrent_layers(model):
+            from videossr.engine.linear_attention import OneTokenEach, prepare_linear_attention
+
+            prepare_linear_attention(model)
+            layout = OneTokenEach(n)
+        joined = batch_caches(caches, 1, room=n * (max_tokens - 1), answers=n, layout=layout)
+        self._extending = cache_arguments(model, joined)
         # (K, n, longest + n * (max_tokens - 1)): each answer sees its prompt, padded on the left, and itself.
         prompt = torch.arange(self._longest, device=device) >= self._longest - self._lengths[:, None]
         own_tokens = torch.eye(n, dtype=torch.bool, device=device).repeat(1, max_tokens - 1)

@@ -1,4 +1,7 @@
-"""Caches of keys and values: one that grows while answers are generated, and one that stays as it is.
+"""Caches of what layers keep of tokens: one that grows while answers are generated, and one that stays as it is.
+
+An attention layer keeps keys and values. A Gated DeltaNet layer keeps states, see `videossr.engine.linear_attention`,
+which is imported for models that have such layers alone, since earlier releases of transformers lack them.
 
 `videossr.engine.generation` and `videossr.engine.shared_prefix` use them; `benchmarks/bench.py` measures the first.
 """
@@ -7,16 +10,67 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
+from torch import Tensor
 from torch.nn.functional import pad
 from transformers.cache_utils import DynamicLayer
 
 from videossr.engine.model import Cache, VisionLanguageModel, as_module, base_model
 
+if TYPE_CHECKING:
+    from videossr.engine.linear_attention import RowLayout
+
 ROOM = 64
 """Tokens for which there is room after the prompt, before all keys and values must be copied to make more."""
+
+
+@dataclass(frozen=True)
+class LayerStates:
+    """What one layer keeps of a prompt, R times side by side.
+
+    Attributes:
+        first, second: of attention the keys and values (R, heads, P, D); of Gated DeltaNet the last inputs of its
+            convolution (R, channels, kernel - 1) and its state (R, heads, width of keys, width of values) float32.
+        recurrent: whether it is a Gated DeltaNet layer.
+    """
+
+    first: Tensor
+    second: Tensor
+    recurrent: bool = False
+
+    def changed(self, change: Callable[[Tensor], Tensor]) -> LayerStates:
+        """Return what `change` makes of both tensors."""
+        return LayerStates(change(self.first), change(self.second), self.recurrent)
+
+
+def has_recurrent_layers(model: VisionLanguageModel) -> bool:
+    """Tell whether a model has Gated DeltaNet layers."""
+    return any(hasattr(layer, "linear_attn") for layer in base_model(model).model.language_model.layers)
+
+
+def empty_cache(model: VisionLanguageModel) -> Cache:
+    """Make a cache of transformers for a prompt; what its layers keep has its graph."""
+    cache: Cache = transformers.DynamicCache()
+    if has_recurrent_layers(model):
+        from videossr.engine.linear_attention import RecurrentLayer, linear_layers
+
+        cache.layers.extend(RecurrentLayer() if linear else DynamicLayer() for linear in linear_layers(model))
+    return cache
+
+
+def cache_states(cache: Cache) -> tuple[LayerStates, ...]:
+    """Return what the layers of a cache keep."""
+    return tuple(map(layer_states, cache.layers))
+
+
+def layer_states(layer: Any) -> LayerStates:
+    """Return what one layer of a cache keeps."""
+    states = getattr(layer, "states", None)
+    return LayerStates(layer.keys, layer.values) if states is None else LayerStates(*states, recurrent=True)
 
 
 def cache_argument(forward: Callable[..., object]) -> str:
@@ -86,14 +140,29 @@ class FixedLayer(DynamicLayer):  # type: ignore[misc]  # transformers' types are
         return torch.cat([self.keys, key_states], 2), torch.cat([self.values, value_states], 2)
 
 
-def fixed_cache(keys: Sequence[torch.Tensor], values: Sequence[torch.Tensor]) -> Cache:
-    """Make a cache of transformers of the keys and values of each layer; it does not grow, so it can be used again."""
+def fixed_cache(layers: Sequence[LayerStates], answers: int = 1, layout: RowLayout | None = None) -> Cache:
+    """Make a cache of transformers that does not grow, so it can be used again.
+
+    Args:
+        layers: what each layer keeps of one prompt.
+        answers: rows of states that Gated DeltaNet layers need, one an answer.
+        layout: how the tokens that follow are such rows.
+    """
     cache: Cache = transformers.DynamicCache()
-    cache.layers.extend(map(FixedLayer, keys, values))
+    for states in layers:
+        if states.recurrent:
+            from videossr.engine.linear_attention import RecurrentLayer
+
+            rows = states.changed(lambda tensor: tensor.expand(answers, *tensor.shape[1:]))
+            cache.layers.append(RecurrentLayer(rows.first, rows.second, fixed=True, layout=layout))
+        else:
+            cache.layers.append(FixedLayer(states.first, states.second))
     return cache
 
 
-def batch_caches(caches: Sequence[Cache], n: int, room: int = ROOM) -> Cache:
+def batch_caches(
+    caches: Sequence[Cache], n: int, room: int = ROOM, *, answers: int | None = None, layout: RowLayout | None = None
+) -> Cache:
     """Join caches to one, padded on the left, with each of them n times.
 
     The caches are taken apart layer by layer, so that no keys and values are in memory twice.
@@ -102,14 +171,25 @@ def batch_caches(caches: Sequence[Cache], n: int, room: int = ROOM) -> Cache:
         caches: of one prompt each.
         n: rows of each.
         room: tokens that can be added before keys and values must be copied.
+        answers: rows of the states of Gated DeltaNet layers of each, which need no padding; by default n.
+        layout: how the tokens that follow are such rows, where they are not.
     """
     longest = max(cache.get_seq_length() for cache in caches)
     joined: Cache = transformers.DynamicCache()
     for _ in range(len(caches[0].layers)):
-        layers = [cache.layers.pop(0) for cache in caches]
+        layers = [layer_states(cache.layers.pop(0)) for cache in caches]
+        if layers[0].recurrent:
+            from videossr.engine.linear_attention import RecurrentLayer
+
+            states = (
+                torch.cat(side).repeat_interleave(answers or n, 0)
+                for side in zip(*((layer.first, layer.second) for layer in layers), strict=True)
+            )
+            joined.layers.append(RecurrentLayer(*states, layout=layout))
+            continue
         keys, values = (
             torch.cat([pad(states, (0, 0, longest - states.shape[2], 0)) for states in side]).repeat_interleave(n, 0)
-            for side in zip(*((layer.keys, layer.values) for layer in layers), strict=True)
+            for side in zip(*((layer.first, layer.second) for layer in layers), strict=True)
         )
         joined.layers.append(PreallocatedLayer(keys, values, room))
     return joined

@@ -21,17 +21,30 @@ from typing import Any
 
 import torch
 import transformers
+from packaging.version import Version
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
 
-from videossr.engine.kv_cache import FixedLayer, cache_argument, cache_arguments, fixed_cache
+from videossr.engine.kv_cache import (
+    FixedLayer,
+    LayerStates,
+    cache_argument,
+    cache_arguments,
+    cache_states,
+    empty_cache,
+    fixed_cache,
+    has_recurrent_layers,
+)
 from videossr.engine.model import Cache, VisionLanguageModel, base_model
 
-SHARED = ("qwen3_vl", "qwen3_vl_moe", "qwen2_5_vl")
-"""Model types whose layers look at other tokens through keys and values alone: for these the prefix can be shared."""
+SHARED = ("qwen3_vl", "qwen3_vl_moe", "qwen2_5_vl", "qwen3_5", "qwen3_5_moe")
+"""Model types whose layers look at other tokens through keys and values, or through states that can be handed on."""
 
 ATTENTION = "sdpa"
 """The implementation that takes any mask of what sees what."""
+
+LINEAR_SINCE = "5.17.0"
+"""The first release of transformers whose Gated DeltaNet layers go on behind a state with several tokens."""
 
 
 _recomputed = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
@@ -44,29 +57,27 @@ class SharedPrefix:
 
     Attributes:
         logits: (1, V), scores of an answer's first token.
-        keys, values: of each layer, (1, heads, P, D). There are more rows only where it was read several times.
+        layers: what each layer keeps, with one row. There are more rows only where it was read several times.
         length: P, tokens of the prompt.
         delta: token k behind the prompt, from 0, has the position P + k + delta.
     """
 
     logits: torch.Tensor
-    keys: tuple[torch.Tensor, ...]
-    values: tuple[torch.Tensor, ...]
+    layers: tuple[LayerStates, ...]
     length: int
     delta: int
 
     def detached(self) -> SharedPrefix:
         """Return the same numbers without the graph; nothing is copied."""
-        keys, values = (tuple(tensor.detach() for tensor in side) for side in (self.keys, self.values))
-        return SharedPrefix(self.logits.detach(), keys, values, self.length, self.delta)
+        layers = tuple(layer.changed(torch.Tensor.detach) for layer in self.layers)
+        return SharedPrefix(self.logits.detach(), layers, self.length, self.delta)
 
     def rows(self) -> list[SharedPrefix]:
         """Return one for each row, where a prompt was read several times at once."""
         return [
             SharedPrefix(
                 self.logits[row : row + 1],
-                tuple(tensor[row : row + 1] for tensor in self.keys),
-                tuple(tensor[row : row + 1] for tensor in self.values),
+                tuple(layer.changed(lambda tensor, row=row: tensor[row : row + 1]) for layer in self.layers),
                 self.length,
                 self.delta,
             )
@@ -75,7 +86,7 @@ class SharedPrefix:
 
     def cache(self) -> Cache:
         """Return a cache of transformers that the tokens after the prompt can see, as often as wanted."""
-        return fixed_cache(self.keys, self.values)
+        return fixed_cache(self.layers)
 
 
 @dataclass(frozen=True)
@@ -100,6 +111,8 @@ def can_share(model: VisionLanguageModel) -> str:
         return f"the model type {config.model_type} is not one of {', '.join(SHARED)}"
     if config._attn_implementation != ATTENTION:
         return f"attention {config._attn_implementation} does not take any mask: load it with {ATTENTION}"
+    if has_recurrent_layers(model) and Version(transformers.__version__) < Version(LINEAR_SINCE):
+        return f"transformers {transformers.__version__} cannot go on behind its states: take {LINEAR_SINCE} or later"
     return ""
 
 
@@ -113,7 +126,7 @@ def read_prefix(model: VisionLanguageModel, inputs: Mapping[str, torch.Tensor], 
         rows: read it as often, side by side; only of use where the prefix is not shared.
     """
     repeated = {name: _repeat(name, tensor, rows) for name, tensor in inputs.items()}
-    cache = transformers.DynamicCache()
+    cache = empty_cache(model)
     out = model(**repeated, **cache_arguments(model, cache), logits_to_keep=1)
     return _kept(out.logits, cache, inputs)
 
@@ -124,15 +137,16 @@ def continue_prefix(
     """Read a prompt whose first tokens, with all its frames, are those of a prompt that was read before.
 
     Args:
-        model: the one that has read the other prompt.
+        model: the one that has read the other prompt, without Gated DeltaNet layers: these keep one state of a whole
+            prompt, and none of its beginning.
         inputs: those of the whole prompt without pixels, `videossr.engine.checkpoint.text_inputs`: `input_ids` (1, P),
             `attention_mask` (1, P), `position_ids` (4, 1, P).
         known: what the model kept of the other prompt; it is not changed.
         shared: tokens that both begin with, fewer than P.
     """
     cache = transformers.DynamicCache()
-    for number, layer in enumerate(zip(known.keys, known.values, strict=True)):
-        cache.update(*(states[:, :, :shared] for states in layer), number)
+    for number, layer in enumerate(known.layers):
+        cache.update(layer.first[:, :, :shared], layer.second[:, :, :shared], number)
     ids = inputs["input_ids"]
     out = model(
         input_ids=ids[:, shared:],
@@ -146,8 +160,7 @@ def continue_prefix(
 
 def _kept(logits: torch.Tensor, cache: Cache, inputs: Mapping[str, torch.Tensor]) -> SharedPrefix:
     """Return what a model keeps of a prompt that it has read into a cache of transformers."""
-    keys, values = zip(*((layer.keys, layer.values) for layer in cache.layers), strict=True)
-    return SharedPrefix(logits[:, -1], keys, values, inputs["input_ids"].shape[1], _delta(inputs))
+    return SharedPrefix(logits[:, -1], cache_states(cache), inputs["input_ids"].shape[1], _delta(inputs))
 
 
 def answer_scores(
@@ -181,11 +194,21 @@ def answer_scores(
         input_ids=packed[None],
         attention_mask=mask[None, None],
         position_ids=following(step[None], prefix.length, prefix.delta),
-        **cache_arguments(model, prefix.cache()),
+        **cache_arguments(model, _packed_cache(model, prefix, lengths)),
     )
     behind = torch.split(out.logits[0], lengths)
     rows = [torch.cat([head[None], tail]) for head, tail in zip(first, behind, strict=True)]
     return _scores(rows, answers, temperature, banned)
+
+
+def _packed_cache(model: VisionLanguageModel, prefix: SharedPrefix, lengths: Sequence[int]) -> Cache:
+    """Return the cache behind which packed answers of these lengths are scored."""
+    if not has_recurrent_layers(model):
+        return prefix.cache()
+    from videossr.engine.linear_attention import PackedAnswers, prepare_linear_attention
+
+    prepare_linear_attention(model)
+    return fixed_cache(prefix.layers, len(lengths), PackedAnswers.of(lengths, prefix.logits.device))
 
 
 def full_scores(
@@ -252,8 +275,8 @@ def gradient_checkpointing(model: VisionLanguageModel) -> Iterator[None]:
     """
     base = base_model(model)
     language, vision = base.model.language_model.layers, base.model.visual.blocks
-    for layer in language:
-        layer.forward = partial(_recomputed_layer, layer.forward, cache_argument(layer.forward))
+    for place, layer in enumerate(language):
+        layer.forward = partial(_recomputed_layer, layer.forward, cache_argument(layer.forward), place)
     for block in vision:
         block.forward = partial(_recomputed_block, block.forward)
     try:
@@ -264,36 +287,69 @@ def gradient_checkpointing(model: VisionLanguageModel) -> Iterator[None]:
 
 
 class _Slot:
-    """A cache that holds the keys and values of one layer as they come."""
+    """A cache that holds what one layer keeps of the first tokens, as it comes."""
+
+    states: LayerStates
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *_more: object, **_named: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        self.states = key_states, value_states
-        return self.states
+        self.states = LayerStates(key_states, value_states)
+        return key_states, value_states
+
+    def get_conv_state(self, *_more: object, **_named: object) -> None:
+        """Return the inputs before the first tokens: there are none."""
+
+    get_recurrent_state = get_conv_state
+
+    def has_previous_state(self, *_more: object, **_named: object) -> bool:  # asked up to transformers 5.21
+        return False
+
+    def is_recording_past(self, *_more: object) -> bool:
+        return True
+
+    def update_conv_state(
+        self, conv_states: torch.Tensor, *_more: object, conv_kernel_size: int = 4, **_named: object
+    ) -> torch.Tensor:
+        from videossr.engine.linear_attention import last_inputs
+
+        self._convolved = last_inputs(conv_states, conv_kernel_size)
+        return conv_states
+
+    def update_recurrent_state(self, recurrent_states: torch.Tensor, *_more: object, **_named: object) -> torch.Tensor:
+        self.states = LayerStates(self._convolved, recurrent_states, recurrent=True)
+        return recurrent_states
 
 
 def _recomputed_layer(
-    forward: Callable[..., object], argument: str, hidden: torch.Tensor, *more: Any, **named: Any
+    forward: Callable[..., object], argument: str, place: int, hidden: torch.Tensor, *more: Any, **named: Any
 ) -> Any:
-    """Run a layer of the language model, whose cache is in `named[argument]`.
+    """Run layer `place` of the language model, whose cache is in `named[argument]`.
 
-    The keys and values that it puts into an empty cache are made outputs of the recomputed function.
+    What it puts into an empty cache is made an output of the recomputed function.
     """
     cache = named.get(argument)
     if not torch.is_grad_enabled():
         return forward(hidden, *more, **named)
-    if cache is None or isinstance(next(iter(cache.layers), None), FixedLayer):
+    if cache is None or _is_fixed(cache):
         return _recomputed(partial(forward, **named), hidden, *more)
 
     def keep(hidden: torch.Tensor) -> tuple[Any, torch.Tensor, torch.Tensor]:
         slot = _Slot()
         out = forward(hidden, *more, **{**named, argument: slot})
-        return out, *slot.states
+        return out, slot.states.first, slot.states.second
 
-    out, keys, values = _recomputed(keep, hidden)
-    cache.update(keys, values, len(cache.layers))
+    out, first, second = _recomputed(keep, hidden)
+    if place < len(cache.layers) and hasattr(cache.layers[place], "states"):
+        cache.layers[place].hold(first, second)
+    else:
+        cache.update(first, second, place)
     return out
+
+
+def _is_fixed(cache: Cache) -> bool:
+    """Tell whether the layers of a cache leave it as it is."""
+    return any(isinstance(layer, FixedLayer) for layer in cache.layers)
 
 
 def _recomputed_block(forward: Callable[..., object], hidden: torch.Tensor, *more: Any, **named: Any) -> Any:

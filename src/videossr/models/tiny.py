@@ -20,9 +20,9 @@ import transformers
 from videossr.errors import ConfigError
 from videossr.templates import load_templates
 
-Family: TypeAlias = Literal["qwen3_vl", "qwen3_vl_moe", "qwen2_5_vl"]
+Family: TypeAlias = Literal["qwen3_vl", "qwen3_vl_moe", "qwen2_5_vl", "qwen3_5", "qwen3_5_moe"]
 
-PATCH: dict[Family, int] = {"qwen3_vl": 16, "qwen3_vl_moe": 16, "qwen2_5_vl": 14}
+PATCH: dict[Family, int] = {"qwen3_vl": 16, "qwen3_vl_moe": 16, "qwen2_5_vl": 14, "qwen3_5": 16, "qwen3_5_moe": 16}
 """Pixels of a patch's side, as in the released models: frames for one family may not fit the other."""
 
 POSITIONS = 16384
@@ -97,7 +97,8 @@ def make_tiny(
         eos_token_id=[tokenizer.eos_token_id, tokenizer.pad_token_id], pad_token_id=tokenizer.pad_token_id
     )
     model.save_pretrained(folder)
-    _rewrite(folder / "config.json", _older_rotary)
+    if family not in ("qwen3_5", "qwen3_5_moe"):  # they came with transformers 5
+        _rewrite(folder / "config.json", _older_rotary)
     _rewrite(folder / "tokenizer_config.json", _older_special)
     for name, table in _processor(family).items():
         (folder / name).write_text(json.dumps(table, indent=2) + "\n", "utf-8")
@@ -159,7 +160,10 @@ def _model(tokenizer: Any, family: Family, seed: int, width: int, layers: int, v
         "temporal_patch_size": 2,
         "initializer_range": 0.1,
     }
-    if family == "qwen2_5_vl":
+    if family in ("qwen3_5", "qwen3_5_moe"):
+        config, kind = _qwen3_5(family, text, rotary, width, layers)
+        vision |= {"num_position_embeddings": 16 * 16}
+    elif family == "qwen2_5_vl":
         vision |= {"window_size": 112, "fullatt_block_indexes": [vision_layers - 1], "tokens_per_second": 2}
         config, kind = transformers.Qwen2_5_VLConfig, transformers.Qwen2_5_VLForConditionalGeneration
     else:
@@ -180,7 +184,44 @@ def _model(tokenizer: Any, family: Family, seed: int, width: int, layers: int, v
     }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return kind(config(text_config=text, vision_config=vision, tie_word_embeddings=False, **numbers)).eval()
+        model = kind(config(text_config=text, vision_config=vision, tie_word_embeddings=False, **numbers)).eval()
+    _remember(model)
+    return model
+
+
+def _qwen3_5(family: Family, text: dict[str, Any], rotary: dict[str, Any], width: int, layers: int) -> tuple[Any, Any]:
+    """Add to `text` what this family has: Gated DeltaNet in three of four layers, attention in the others and the last.
+
+    Half of a head is rotated, in positions of time, height and width as 6, 6 and 4.
+    """
+    heads = width // HEAD
+    text |= {
+        "head_dim": HEAD,
+        "layer_types": [
+            "linear_attention" if place % 4 and place < layers else "full_attention" for place in range(1, layers + 1)
+        ],
+        "linear_num_key_heads": heads // 2,
+        "linear_num_value_heads": heads,
+        "linear_key_head_dim": HEAD,
+        "linear_value_head_dim": HEAD,
+        "linear_conv_kernel_dim": 4,
+        "rope_parameters": rotary
+        | {"mrope_section": [3, 3, 2], "mrope_interleaved": True, "partial_rotary_factor": 0.5},
+    }
+    if family == "qwen3_5":
+        return transformers.Qwen3_5Config, transformers.Qwen3_5ForConditionalGeneration
+    text |= {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": width}
+    text |= {"shared_expert_intermediate_size": width}
+    return transformers.Qwen3_5MoeConfig, transformers.Qwen3_5MoeForConditionalGeneration
+
+
+def _remember(model: Any) -> None:
+    """Let the heads of Gated DeltaNet layers decay slowly; as transformers starts them, most forget within a token."""
+    for name, weight in model.named_parameters():
+        if name.endswith("A_log"):
+            weight.data = torch.linspace(0.02, 2, len(weight)).log()
+        elif name.endswith("dt_bias"):
+            weight.data = torch.linspace(-4, 0, len(weight))
 
 
 def _rewrite(path: Path, change: Callable[[dict[str, Any]], None]) -> None:

@@ -20,6 +20,8 @@ FAMILIES: Mapping[str, type[Qwen3VL] | type[Qwen25VL]] = {
     "qwen3_vl": Qwen3VL,
     "qwen3_vl_moe": Qwen3VL,
     "qwen2_5_vl": Qwen25VL,
+    "qwen3_5": Qwen3VL,
+    "qwen3_5_moe": Qwen3VL,
 }
 """`model_type` in a checkpoint's `config.json` -> its builder."""
 

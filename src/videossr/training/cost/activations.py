@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import transformers
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
-from videossr.engine.kv_cache import cache_arguments
+from videossr.engine.kv_cache import cache_arguments, cache_states, empty_cache
 from videossr.engine.model import VisionLanguageModel, base_model
 from videossr.engine.shared_prefix import SharedPrefix, answer_scores, gradient_checkpointing
 from videossr.training.cost.flops import Load
@@ -66,12 +65,12 @@ def _read(model: VisionLanguageModel, length: int, rows: int, recompute: bool) -
     """Read text of a length, which takes what as much video takes; return the bytes that are kept, and the prefix."""
     with torch.device("meta"), _Saved(model) as saved, gradient_checkpointing(model) if recompute else nullcontext():
         ids, places = torch.zeros(rows, length, dtype=torch.long), torch.zeros(4, rows, length, dtype=torch.long)
-        cache = transformers.DynamicCache()
+        cache = empty_cache(model)
         out = model(input_ids=ids, position_ids=places, **cache_arguments(model, cache), logits_to_keep=1)
-        keys, values = zip(*((layer.keys, layer.values) for layer in cache.layers), strict=True)
-        for state in (*keys, *values):
-            saved.take(state)
-    return saved.size, SharedPrefix(out.logits[:, -1], keys, values, length, 0)
+        layers = cache_states(cache)
+        for layer in layers:
+            layer.changed(saved.take)
+    return saved.size, SharedPrefix(out.logits[:, -1], layers, length, 0)
 
 
 def _tower(model: VisionLanguageModel, load: Load, recompute: bool) -> tuple[int, int]:

@@ -382,12 +382,11 @@ THINKING = (
 @pytest.mark.parametrize("think", [None, True, False])
 def test_set_thinking_sets_what_the_template_reads(think: bool | None) -> None:
     chat = tokenizer(THINKING)
-    if think is not None:
-        set_thinking(chat, think)
+    set_thinking(chat, think, "qwen3_vl")
     text = chat.apply_chat_template([{"role": "user", "content": "x"}], tokenize=False, add_generation_prompt=True)
     assert text.endswith("</think>") == (think is False)
 
 
 def test_set_thinking_refuses_a_template_without_the_switch() -> None:
     with pytest.raises(ValueError, match=r"does not read enable_thinking.*Instruct"):
-        set_thinking(tokenizer(), think=False)
+        set_thinking(tokenizer(), think=False, family="qwen3_vl")

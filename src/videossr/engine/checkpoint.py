@@ -144,7 +144,7 @@ def open_checkpoint(target: str, layout: str | None = None, thinking: bool | Non
     Args:
         target: folder, or ORGANIZATION/NAME on the Hub.
         layout: of the video's tokens; None: that of the released weights.
-        thinking: what the chat template is told of enable_thinking; None: nothing.
+        thinking: what the chat template is told of enable_thinking; None: see `videossr.prompt.chat.set_thinking`.
 
     Raises:
         DataError: it cannot be read or asked.
@@ -154,8 +154,7 @@ def open_checkpoint(target: str, layout: str | None = None, thinking: bool | Non
     check_folder(folder)
     config = checkpoint_config(folder)
     tokenizer = _loaded(folder, transformers.AutoTokenizer.from_pretrained)
-    if thinking is not None:
-        set_thinking(tokenizer, thinking)
+    set_thinking(tokenizer, thinking, str(config.get("model_type")))
     check_chat_template(folder, tokenizer)
     try:
         build = builder(config, copy.deepcopy(tokenizer), layout)

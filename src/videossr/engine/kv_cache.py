@@ -69,8 +69,10 @@ def cache_states(cache: Cache) -> tuple[LayerStates, ...]:
 
 def layer_states(layer: Any) -> LayerStates:
     """Return what one layer of a cache keeps."""
-    states = getattr(layer, "states", None)
-    return LayerStates(layer.keys, layer.values) if states is None else LayerStates(*states, recurrent=True)
+    states: tuple[Tensor, Tensor] | None = getattr(layer, "states", None)
+    return (
+        LayerStates(layer.keys, layer.values) if states is None else LayerStates(states[0], states[1], recurrent=True)
+    )
 
 
 def cache_argument(forward: Callable[..., object]) -> str:

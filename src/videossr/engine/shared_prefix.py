@@ -74,15 +74,12 @@ class SharedPrefix:
 
     def rows(self) -> list[SharedPrefix]:
         """Return one for each row, where a prompt was read several times at once."""
-        return [
-            SharedPrefix(
-                self.logits[row : row + 1],
-                tuple(layer.changed(lambda tensor, row=row: tensor[row : row + 1]) for layer in self.layers),
-                self.length,
-                self.delta,
-            )
-            for row in range(len(self.logits))
-        ]
+        return [self._row(row) for row in range(len(self.logits))]
+
+    def _row(self, row: int) -> SharedPrefix:
+        one = slice(row, row + 1)
+        layers = tuple(layer.changed(lambda tensor: tensor[one]) for layer in self.layers)
+        return SharedPrefix(self.logits[one], layers, self.length, self.delta)
 
     def cache(self) -> Cache:
         """Return a cache of transformers that the tokens after the prompt can see, as often as wanted."""

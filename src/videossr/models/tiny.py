@@ -18,6 +18,7 @@ import torch
 import transformers
 
 from videossr.errors import ConfigError
+from videossr.prompt.chat import THINKING
 from videossr.templates import load_templates
 
 Family: TypeAlias = Literal["qwen3_vl", "qwen3_vl_moe", "qwen2_5_vl", "qwen3_5", "qwen3_5_moe"]
@@ -57,6 +58,13 @@ CHAT = """\
 """
 """Chat template with the turns of the Qwen models. Without a system message there is no system turn."""
 
+THINKS = """\
+{%- if add_generation_prompt -%}
+{{- '<think>\\n' if enable_thinking | default(true) else '<think>\\n\\n</think>\\n\\n' -}}
+{%- endif -%}
+"""
+"""End of the chat template of the Qwen3.5 models, which think before they answer unless they are told not to."""
+
 
 def make_tiny(
     folder: Path,
@@ -91,13 +99,15 @@ def make_tiny(
     folder.mkdir(parents=True, exist_ok=True)
     transformers.utils.logging.disable_progress_bar()
     tokenizer = _tokenizer()
+    if family in THINKING:
+        tokenizer.chat_template += THINKS
     tokenizer.save_pretrained(folder)
     model = _model(tokenizer, family, seed, width, layers, vision_layers)
     model.generation_config = transformers.GenerationConfig(
         eos_token_id=[tokenizer.eos_token_id, tokenizer.pad_token_id], pad_token_id=tokenizer.pad_token_id
     )
     model.save_pretrained(folder)
-    if family not in ("qwen3_5", "qwen3_5_moe"):  # they came with transformers 5
+    if family not in THINKING:  # which came with transformers 5
         _rewrite(folder / "config.json", _older_rotary)
     _rewrite(folder / "tokenizer_config.json", _older_special)
     for name, table in _processor(family).items():
@@ -160,7 +170,7 @@ def _model(tokenizer: Any, family: Family, seed: int, width: int, layers: int, v
         "temporal_patch_size": 2,
         "initializer_range": 0.1,
     }
-    if family in ("qwen3_5", "qwen3_5_moe"):
+    if family in THINKING:
         config, kind = _qwen3_5(family, text, rotary, width, layers)
         vision |= {"num_position_embeddings": 16 * 16}
     elif family == "qwen2_5_vl":

@@ -18,6 +18,7 @@ from videossr.errors import DataError, MissingExtraError
 from videossr.models.base import Decoding, Model, Request, Response
 from videossr.models.prefetch import Prefetcher
 from videossr.prompt.base import Prompt
+from videossr.prompt.chat import without_thoughts
 from videossr.question_set import QuestionSet
 from videossr.sample import JSON
 
@@ -48,7 +49,8 @@ class TransformersSettings:
     attention: Annotated[str, Field(description="attn_implementation of transformers")] = "sdpa"
     layout: Annotated[str | None, Field(description="of the video's tokens; by default the released weights'")] = None
     thinking: Annotated[
-        bool | None, Field(description="what the chat template is told of enable_thinking; by default nothing")
+        bool | None,
+        Field(description="think before the answer; by default off for Qwen3.5, else as the template has it"),
     ] = None
     threads: Annotated[int, Field(ge=1, le=256, description="that render frames ahead of the model")] = 4
     ahead_mb: Annotated[int, Field(ge=1, description="MiB that frames made ready for the model may take")] = 2048
@@ -132,6 +134,8 @@ class TransformersModel(Model[TransformersSettings]):
         else:
             for (index, prompt), answers in zip(asked, written, strict=True):
                 texts = tuple(self._checkpoint.text(answer.content) for answer in answers)
+                if self._settings.thinking:
+                    texts = tuple(map(without_thoughts, texts))
                 finish: tuple[Literal["stop", "length"], ...] = tuple(
                     "stop" if answer.ended else "length" for answer in answers
                 )

@@ -22,7 +22,7 @@ from videossr.errors import ConfigError, MissingExtraError
 from videossr.models.base import Decoding, Model, Request, Response
 from videossr.models.prefetch import Prefetcher
 from videossr.prompt import checkpoint_config
-from videossr.prompt.chat import END, PAD, START, Chat, set_thinking
+from videossr.prompt.chat import END, PAD, START, Chat, set_thinking, without_thoughts
 from videossr.prompt.ends import find_ends
 from videossr.question import Clip, Question
 from videossr.question_set import QuestionSet
@@ -46,7 +46,8 @@ class VLLMSettings:
     length: Annotated[int | None, Field(ge=1, description="tokens of prompt and answer; none: as the model has")] = None
     dtype: Annotated[Literal["auto", "bfloat16", "float16", "float32"], Field(description="of weights")] = "auto"
     thinking: Annotated[
-        bool | None, Field(description="what the chat template is told of enable_thinking; by default nothing")
+        bool | None,
+        Field(description="think before the answer; by default off for Qwen3.5, else as the template has it"),
     ] = None
     threads: Annotated[int, Field(ge=1, le=256, description="that render frames ahead of the model")] = 4
     ahead_mb: Annotated[int, Field(ge=1, description="MiB that frames made ready may take")] = 4096
@@ -83,8 +84,7 @@ class VLLMModel(Model[VLLMSettings]):
         check_folder(folder)
         config = checkpoint_config(folder)
         tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder)
-        if settings.thinking is not None:
-            set_thinking(tokenizer, settings.thinking)
+        set_thinking(tokenizer, settings.thinking, str(config.get("model_type")))
         check_chat_template(folder, tokenizer)
         self._chat = Chat(config, tokenizer)
         self._ends = find_ends(folder, config, tokenizer).tokens
@@ -151,6 +151,8 @@ class VLLMModel(Model[VLLMSettings]):
         for (index, _), output in zip(asked, outputs, strict=True):
             copies = 1 if decoding.temperature else decoding.n  # greedy answers to one question are the same
             texts = tuple(completion.text for completion in output.outputs) * copies
+            if self._settings.thinking:
+                texts = tuple(map(without_thoughts, texts))
             ends = tuple(_finish(completion.finish_reason) for completion in output.outputs) * copies
             yield Response(index, texts, ends, tries=tries, prompt_tokens=len(output.prompt_token_ids))
 

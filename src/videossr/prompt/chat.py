@@ -19,6 +19,12 @@ from videossr.prompt.base import Tokenizer
 from videossr.question import Clip, Question
 
 START, PAD, END = "<|vision_start|>", "<|video_pad|>", "<|vision_end|>"
+THOUGHTS = ("<think>", "</think>")
+"""Tokens around thoughts, which the templates of Qwen write; they are no special tokens of the tokenizer."""
+
+THINKING = ("qwen3_5", "qwen3_5_moe")
+"""Model types whose template opens thoughts before an answer unless `enable_thinking` is false."""
+
 TEXT_KIND, VIDEO_KIND = 0, 2
 """Values of `Prompt.kinds`, as in `mm_token_type_ids` of transformers."""
 
@@ -37,7 +43,8 @@ class Chat:
                 f"{PAD} is token {known[PAD]} to the tokenizer and {config.get('video_token_id')} to the configuration"
             )
         self.pad = known[PAD]
-        self._control = re.compile("|".join(re.escape(token) for token in known if token.startswith("<|")))
+        control = [token for token in known if token.startswith("<|") or token in THOUGHTS]
+        self._control = re.compile("|".join(map(re.escape, control)))
         self._tokenizer = tokenizer
         self._lock = threading.Lock()  # the fast tokenizers fail where two threads are in one of them
 
@@ -82,19 +89,35 @@ class Chat:
         return ids, np.where(ids == self.pad, VIDEO_KIND, TEXT_KIND)
 
 
-def set_thinking(tokenizer: Any, think: bool) -> None:
+def set_thinking(tokenizer: Any, think: bool | None, family: str) -> None:
     """Set the variable `enable_thinking` of a tokenizer's chat template.
 
+    Args:
+        tokenizer: of transformers; its template is changed.
+        think: the value; None: what the template does by itself, but for families in `THINKING`, which do not think
+            unless that is asked for, as an answer has a form and a few tokens.
+        family: the checkpoint's `model_type`.
+
     Raises:
-        DataError: the template does not read it; such a checkpoint always thinks, or never does.
+        DataError: a value is given and the template does not read it; such a checkpoint always thinks, or never does.
     """
     template = tokenizer.chat_template
-    if not isinstance(template, str) or "enable_thinking" not in template:
+    is_read = isinstance(template, str) and "enable_thinking" in template
+    if think is None:
+        if family not in THINKING or not is_read:
+            return
+        think = False
+    if not is_read:
         raise DataError(
             f"thinking={str(think).lower()}: the checkpoint's chat template does not read enable_thinking, so thinking "
             "cannot be switched; a checkpoint that always thinks has an Instruct one beside it"
         )
     tokenizer.chat_template = f"{{%- set enable_thinking = {str(think).lower()} -%}}{template}"
+
+
+def without_thoughts(text: str) -> str:
+    """Return what an answer says behind its thoughts; nothing where it was cut off before they ended."""
+    return text.rpartition(THOUGHTS[1])[2].lstrip() if THOUGHTS[1] in text else ""
 
 
 def check_clips(question: Question, clips: Sequence[Clip]) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ import torch
 from videossr.engine.checkpoint import Checkpoint, prompt_inputs
 from videossr.engine.model import VisionLanguageModel, VisionTower, as_module, base_model, context_length
 from videossr.engine.shared_prefix import ATTENTION, can_share
-from videossr.errors import DataError, MissingExtraError
+from videossr.errors import ConfigError, DataError, MissingExtraError
 from videossr.prompt.base import Prompt
 from videossr.question import Clip, Question
 from videossr.training.config import Lora, ModelConfig
@@ -98,6 +99,7 @@ def load_policy(
         seed: of the adapters.
 
     Raises:
+        ConfigError: an adapter could not learn where it is put.
         DataError: the checkpoint cannot be loaded, or no answer of its model could end.
         MissingExtraError: adapters need a library that is not installed.
     """
@@ -130,12 +132,25 @@ def _check_end(checkpoint: Checkpoint, model: VisionLanguageModel) -> None:
         )
 
 
+def _check_targets(model: VisionLanguageModel, targets: str) -> None:
+    """Raise ConfigError for an adapter that could not learn.
+
+    Gated DeltaNet layers take the weights of their convolution and not its output, so an adapter on it has no effect.
+    """
+    names = [name for name, _ in as_module(model).named_modules() if name.endswith("linear_attn.conv1d")]
+    if taken := [name for name in names if re.fullmatch(targets, name)]:
+        raise ConfigError(
+            f"model.lora.targets takes {taken[0]}, where an adapter has no effect: leave conv1d out, as all-linear does"
+        )
+
+
 def _with_adapters(model: VisionLanguageModel, lora: Lora, train_vision: bool, seed: int) -> VisionLanguageModel:
     """Wrap a model with low-rank adapters, by peft."""
     try:
         import peft
     except ImportError as missing:
         raise MissingExtraError(f"{PEFT} ({missing})") from missing
+    _check_targets(model, lora.targets)
     torch.manual_seed(seed)  # one of the two factors is drawn; the other is 0
     settings = peft.LoraConfig(
         r=lora.rank,

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import torch
 
@@ -40,6 +41,9 @@ PEAKS = {
 
 TRIAL = 0.2
 """Seconds."""
+
+CHUNK = 64
+"""Tokens that the gated delta rule of `qwen3_5` takes at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +136,10 @@ class Counter:
         self._layers = _products(language.layers, used)
         heads = text.num_attention_heads
         width = getattr(text, "head_dim", None) or text.hidden_size // heads
-        self._attention = 4.0 * float(text.num_hidden_layers * heads * width)
+        recurrent = [layer.linear_attn for layer in language.layers if hasattr(layer, "linear_attn")]
+        self._attention = 4.0 * float((text.num_hidden_layers - len(recurrent)) * heads * width)
+        chunks = [_chunk_operations(mixer) for mixer in recurrent]
+        self._chunk, self._chunk_back, self._chunk_write = (sum(chunk[side] for chunk in chunks) for side in range(3))
         self._head = _products([base.lm_head])
         # A weight that learns costs a product in the backward pass, and so does the gradient of its input.
         self._text_back = 1 + _learning_share(language.layers, used)
@@ -150,16 +157,21 @@ class Counter:
         behind = load.answers * max(0, load.tokens - 1)
         if shared:  # the answers are one packed sequence
             layers, looks = behind * self._layers, self._attention * behind * (load.prompt + behind)
+            chunks = load.answers * _chunks(load.tokens - 1)
         else:
             layers = behind * self._layers
             looks = self._attention * load.answers * (load.prompt * (load.tokens - 1) + (load.tokens - 1) ** 2 / 2)
+            chunks = load.answers * (_chunks(load.prompt + load.tokens - 1) - _chunks(load.prompt))
         head = behind * self._head
-        loss = layers + looks + head
+        rule = chunks * self._chunk
+        loss = layers + looks + rule + head
         cut = load.patches * self._patch
         backward = times * ((seen - cut) * self._vision_back + cut * self._patch_back)
         backward += (times * read[0] + layers) * self._text_back
         backward += 2 * (times * read[1] + looks) + (head + times * self._head) * self._head_back
-        recomputed = times * (seen + sum(read)) + layers + looks if self._recompute else 0.0
+        backward += (times * _chunks(load.prompt) + chunks) * self._chunk_back
+        backward -= load.answers * self._chunk_write  # nothing looks at the state behind an answer
+        recomputed = times * (seen + sum(read)) + layers + looks + rule if self._recompute else 0.0
         decode = self._decode(load) + (0 if shared else vision + prefill) if self._samples else 0.0
         reference = vision + prefill + loss if self._has_reference else 0.0
         return OperationCount(vision, prefill, decode, loss, backward, recomputed, reference)
@@ -171,9 +183,10 @@ class Counter:
             looks += count * sum(4.0 * self._tower_width * size * min(size, window) for window in self._windows)
         return load.patches * (self._patch + sum(self._blocks) + self._mergers / self._merged) + looks
 
-    def _read(self, tokens: int) -> tuple[float, float]:
-        """Return the operations of reading a prompt: products with weights, and attention."""
-        return tokens * self._layers, self._attention * tokens**2 * self._hidden
+    def _read(self, tokens: int) -> tuple[float, float, float]:
+        """Return the operations of reading a prompt: products with weights, attention, and the gated delta rule."""
+        rule = _chunks(tokens) * self._chunk
+        return tokens * self._layers, self._attention * tokens**2 * self._hidden, rule
 
     def _decode(self, load: Load) -> float:
         """Return the operations of sampling."""
@@ -208,6 +221,27 @@ def _measured_flops(device: torch.device, dtype: torch.dtype) -> float:
         float((left @ right)[0, 0])  # the device is waited for
         best = min(best, time.perf_counter() - start)
     return 2 * side**3 / best
+
+
+def _chunks(tokens: int) -> int:
+    """Return the chunks of a row of tokens, which is padded to whole ones."""
+    return -(-tokens // CHUNK)
+
+
+def _chunk_operations(mixer: Any) -> tuple[float, float, float]:
+    """Return the operations of the gated delta rule on one chunk of tokens in one layer.
+
+    Products within the chunk are three, two of keys or queries and one of values; the state is read twice and written
+    once. The backward pass has two for each, and two of the triangular systems that are solved. A single token, while
+    answers are sampled, costs no product of matrices.
+
+    Returns:
+        Those of the forward pass, of the backward pass, and those of the latter that writing the state has.
+    """
+    heads, keys, values = mixer.num_v_heads, mixer.head_k_dim, mixer.head_v_dim
+    forward = 2.0 * heads * (CHUNK * CHUNK * (2 * keys + values) + 3 * CHUNK * keys * values)
+    backward = 2 * forward + 2.0 * heads * CHUNK * CHUNK * (keys + values)
+    return forward, backward, 4.0 * heads * CHUNK * keys * values
 
 
 def _products(modules: Iterable[torch.nn.Module], used: float = 1.0) -> float:

@@ -307,13 +307,25 @@ def _moments(config: TrainConfig, count: int) -> int:
 
 
 def _cache(base: VisionLanguageModel, load: Load, *, shared: bool) -> int:
-    """Return the bytes of the keys and values of a prompt and of all answers to it, or of the rows sampled at once."""
+    """Return the bytes of the cache for a prompt and all answers to it, or for the rows sampled at once.
+
+    An attention layer has keys and values of each token, a Gated DeltaNet layer has states for each answer.
+    """
     text = base.config.get_text_config()
     width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     copies = 1 if shared else load.answers
     tokens = copies * load.prompt + load.answers * load.tokens
     dtype: torch.dtype = base.dtype
-    return 2 * int(text.num_hidden_layers) * int(text.num_key_value_heads) * int(width) * tokens * dtype.itemsize
+    mixers = [layer.linear_attn for layer in base.model.language_model.layers if hasattr(layer, "linear_attn")]
+    attention = len(base.model.language_model.layers) - len(mixers)
+    keys = 2 * attention * int(text.num_key_value_heads) * int(width) * tokens * dtype.itemsize
+    return keys + load.answers * sum(_states(mixer, dtype) for mixer in mixers)
+
+
+def _states(mixer: Any, dtype: torch.dtype) -> int:
+    """Return the bytes that a Gated DeltaNet layer keeps for one answer: inputs of its convolution, and its state."""
+    inputs = mixer.conv_dim * (mixer.conv_kernel_size - 1) * dtype.itemsize
+    return int(inputs + mixer.num_v_heads * mixer.head_k_dim * mixer.head_v_dim * torch.float32.itemsize)
 
 
 def _size(tensor: torch.Tensor) -> int:

@@ -34,6 +34,13 @@ TEMPLATE = """\
 """
 """Turns and placeholders as in the templates of the released models."""
 
+THINKING = (
+    TEMPLATE
+    + "{%- if add_generation_prompt and enable_thinking is defined and not enable_thinking -%}"
+    + "<think>\n\n</think>\n\n{%- endif -%}"
+)
+"""A template that ends in closed thoughts where thinking is switched off, as Qwen3.5's does."""
+
 TEXTS = ("Between which seconds was the video altered? Give <start>-<end>.", "user assistant system", "<0.3 seconds>")
 
 

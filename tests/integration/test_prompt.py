@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
 
-from tests.helpers.small_tokenizers import TEMPLATE, config, raw_tokenizer, tokenizer
+from tests.helpers.small_tokenizers import THINKING, config, raw_tokenizer, tokenizer
 from tests.integration.conftest import TRANSFORMERS, Ask
 from videossr.clock import Clock, uniform_clock
 from videossr.prompt import builder
 from videossr.prompt.base import Prompt
+from videossr.prompt.chat import set_thinking
 from videossr.prompt.qwen3_vl import Layout, markers
 from videossr.question import VIDEO, Clip, Question
 
 pytestmark = pytest.mark.integration
 
-VERSIONS: list[tuple[str, Layout]] = [*TRANSFORMERS.items(), ("verl", "wrapped")]
+VERSIONS: list[tuple[str, Layout]] = [*TRANSFORMERS.items(), ("verl", "bare")]
 """Side environment and the layout that its transformers writes; verl brings a version of its own."""
 
 TOLERANCE = 1e-6
@@ -50,7 +51,7 @@ class Case:
     def clips(self) -> list[Clip]:
         """Make clips of noise, or of black frames of two tokens each where only the text is compared."""
         rng = np.random.default_rng(len(self.name))
-        side = 32 if self.family == "qwen3_vl" else 28
+        side = 28 if self.family == "qwen2_5_vl" else 32
         sizes = self.sizes or ((side, 2 * side),) * len(self.clocks)
         return [
             Clip(rng.integers(0, 256 if self.random else 1, (len(clock), *size, 3), np.uint8), clock)
@@ -83,7 +84,7 @@ def library(ask: Ask, tmp_path: Path) -> Library:
                     "ids": [prompt.ids.tolist() for prompt in more[number]] if more else [],
                 }
             )
-        question = {"tokenizer": str(tmp_path / "tokenizer.json"), "template": TEMPLATE, "cases": questions}
+        question = {"tokenizer": str(tmp_path / "tokenizer.json"), "template": THINKING, "cases": questions}
         answers: list[dict[str, Any]] = ask(environment, "prompt.py", question)
         return answers
 
@@ -91,7 +92,11 @@ def library(ask: Ask, tmp_path: Path) -> Library:
 
 
 def build_prompts(cases: Sequence[Case], layout: Layout | None = None) -> list[Prompt]:
-    builders = {family: builder(config(family), tokenizer(), layout) for family in {case.family for case in cases}}
+    builders = {}
+    for family in {case.family for case in cases}:
+        chat = tokenizer(THINKING)
+        set_thinking(chat, None, family)
+        builders[family] = builder(config(family), chat, layout)
     return [builders[case.family](case.question, case.clips()) for case in cases]
 
 
@@ -172,6 +177,19 @@ def test_qwen3_vl_prompts_give_every_clip_its_own_times(library: Library, enviro
     texts = [answer["text"].removeprefix(head).removesuffix(tail) for answer in library(environment, single_clip_cases)]
     assert prompt.text == f"{head}A{''.join(texts)}B{tail}"
     assert len(set(texts)) == 3
+
+
+@pytest.mark.parametrize(
+    ("environment", "layout"), [version for version in VERSIONS if version[0] != "transformers_4_57"]
+)
+def test_qwen3_5_prompts_equal_those_of_transformers(library: Library, environment: str, layout: Layout) -> None:
+    """They are those of Qwen3-VL behind which thoughts are closed."""
+    cases = [replace(case, family="qwen3_5") for case in CASES if case.random]
+    for case, prompt, answer in zip(cases, build_prompts(cases, layout), library(environment, cases), strict=True):
+        check_all_but_positions(case, prompt, answer)
+        assert prompt.text.endswith("assistant\n<think>\n\n</think>")
+        assert prompt.positions.tolist() == answer["placed"][0]["positions"], case.name
+        assert prompt.delta == answer["placed"][0]["delta"], case.name
 
 
 SECONDS = [

@@ -18,7 +18,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from transformers import AutoConfig, AutoTokenizer, Qwen2_5_VLConfig, Qwen3VLConfig
 
-from tests.helpers.small_tokenizers import TEMPLATE, config, tokenizer
+from tests.helpers.small_tokenizers import TEMPLATE, THINKING, config, tokenizer
 from videossr.clock import Clock, uniform_clock
 from videossr.prompt import builder, checkpoint_config
 from videossr.prompt.base import Builder, Prompt
@@ -370,13 +370,6 @@ def test_builder_ignores_files_in_the_working_folder(tmp_path: Path, monkeypatch
     hf_config = Qwen3VLConfig(video_token_id=table["video_token_id"], vision_config=table["vision_config"])
     clock = uniform_clock(2, 1000)
     assert builder(hf_config, tokenizer())(make_question([clock]), [noise_clip(clock, 32, 32)]).mean == (0.5, 0.5, 0.5)
-
-
-THINKING = (
-    TEMPLATE
-    + "{%- if add_generation_prompt and enable_thinking is defined and not enable_thinking -%}"
-    + "<think>\n\n</think>\n\n{%- endif -%}"
-)
 
 
 @pytest.mark.parametrize("think", [None, True, False])

@@ -1,4 +1,4 @@
-"""Process our messages and clips with the real processor and model classes of Qwen3-VL and Qwen2.5-VL.
+"""Process our messages and clips with the real processor and model classes of Qwen3-VL, Qwen3.5 and Qwen2.5-VL.
 
 Question: {"tokenizer": path, "template": text, "cases": [{"family", "messages", "frames": path of .npy files, one a
 clip, or null for black ones, "clips": [{"frames_indices", "fps", "total_num_frames"}, ...], "ids": further prompts
@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torchvision_ops  # noqa: F401  (before transformers)
+import transformers
 from tokenizers import Tokenizer
 from transformers import (
     Qwen2_5_VLConfig,
@@ -34,12 +35,12 @@ from transformers import (
 
 SIZE = {"shortest_edge": 32 * 32, "longest_edge": 2**30}
 CLIP = {"image_mean": [0.48145466, 0.4578275, 0.40821073], "image_std": [0.26862954, 0.26130258, 0.27577711]}
-PATCH = {"qwen3_vl": 16, "qwen2_5_vl": 14}
+PATCH = {"qwen3_vl": 16, "qwen3_5": 16, "qwen2_5_vl": 14}
 
 
 def processor(family: str, tokenizer: Qwen2TokenizerFast, template: str) -> Qwen3VLProcessor | Qwen2_5_VLProcessor:
     image = Qwen2VLImageProcessorFast(patch_size=PATCH[family])
-    if family == "qwen3_vl":
+    if family != "qwen2_5_vl":
         return Qwen3VLProcessor(image, tokenizer, Qwen3VLVideoProcessor(size=SIZE), chat_template=template)
     video = Qwen2VLVideoProcessor(patch_size=14, size=SIZE, **CLIP)
     return Qwen2_5_VLProcessor(image, tokenizer, video, chat_template=template)
@@ -69,6 +70,16 @@ def model(family: str, tokenizer: Qwen2TokenizerFast) -> Qwen3VLModel | Qwen2_5_
         text |= {"head_dim": 32, "rope_scaling": rotary | {"mrope_interleaved": True}}
         vision |= {"patch_size": 16, "num_position_embeddings": 16, "deepstack_visual_indexes": [0]}
         return Qwen3VLModel(Qwen3VLConfig(text_config=text, vision_config=vision, **numbers))
+    if family == "qwen3_5":
+        rotary |= {
+            "mrope_section": [3, 3, 2],
+            "mrope_interleaved": True,
+            "partial_rotary_factor": 0.5,
+            "rope_theta": 1e4,
+        }
+        text |= {"head_dim": 32, "rope_parameters": rotary, "layer_types": ["full_attention"]}
+        vision |= {"patch_size": 16, "num_position_embeddings": 16}
+        return transformers.Qwen3_5Model(transformers.Qwen3_5Config(text_config=text, vision_config=vision, **numbers))
     vision |= {"patch_size": 14, "tokens_per_second": 2, "fullatt_block_indexes": [0]}
     return Qwen2_5_VLModel(Qwen2_5_VLConfig(text_config=text, vision_config=vision, **numbers))
 
@@ -117,7 +128,8 @@ def main() -> None:
         else:
             side = 2 * PATCH[family]
             frames = [np.zeros((len(clip["frames_indices"]), side, 2 * side, 3), np.uint8) for clip in case["clips"]]
-        text = processors[family].apply_chat_template(case["messages"], tokenize=False, add_generation_prompt=True)
+        chat = {"add_generation_prompt": True} | ({"enable_thinking": False} if family == "qwen3_5" else {})
+        text = processors[family].apply_chat_template(case["messages"], tokenize=False, **chat)
         more = {}
         if family == "qwen2_5_vl":  # the older line takes the rate from here, the newer one from the metadata
             rates = [1000 * len(clip["frames_indices"]) / clip["total_num_frames"] for clip in case["clips"]]
@@ -152,12 +164,12 @@ def main() -> None:
             inputs_at_once = processors[family].apply_chat_template(
                 case["messages"],
                 tokenize=True,
-                add_generation_prompt=True,
                 return_dict=True,
                 return_tensors="pt",
                 video_metadata=case["clips"],
                 do_sample_frames=False,
                 do_resize=False,
+                **chat,
                 **more,
             )
             names = ("input_ids", "pixel_values_videos", "video_grid_thw")

@@ -20,7 +20,7 @@ from videossr.question import VIDEO, Clip, Question
 
 pytestmark = pytest.mark.integration
 
-VERSIONS: list[tuple[str, Layout]] = [*TRANSFORMERS.items(), ("verl", "wrapped")]
+VERSIONS: list[tuple[str, Layout]] = [*TRANSFORMERS.items(), ("verl", "bare")]
 """Side environment and the layout that its transformers writes; verl brings a version of its own."""
 
 TOLERANCE = 1e-6

@@ -20,7 +20,8 @@ from tests.integration.faults import begin, command, finish, hash_tree, prepare,
 pytestmark = pytest.mark.integration
 
 CLIPS = ("arm_wrestling.mp4", "bikes.mp4", "bottles.mp4", "carphone.mp4", "chaplin_bw.mp4", "scene_cuts.mp4")
-KILLS = 30
+KILLS = 10
+"""By hand, `python -m tests.integration.faults` kills as often as it is told."""
 RESUME_HINT = "the same command goes on where it was"
 
 

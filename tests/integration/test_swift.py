@@ -106,7 +106,7 @@ def test_swift_takes_the_settings_of_the_paper(answer: dict[str, Any]) -> None:
         "gradient_accumulation_steps": 4,
         "steps_per_generation": 4,
         "num_generations": 8,
-        "max_completion_length": 2048,
+        "max_completion_length": 64,
         "temperature": 1.0,
         "top_p": 1.0,
         "top_k": -1,

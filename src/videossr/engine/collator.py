@@ -12,17 +12,22 @@ from functools import cached_property
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
-import torch
-import transformers
 from numpy.typing import NDArray
-from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 from typing_extensions import TypedDict
 
 from videossr.dataset.dataset import Item
-from videossr.engine.checkpoint import Checkpoint, open_checkpoint
-from videossr.errors import ConfigError, DataError
+from videossr.errors import ConfigError, DataError, MissingExtraError
 from videossr.prompt.base import Prompt
 from videossr.prompt.chat import TEXT_KIND
+
+try:
+    import torch
+    import transformers
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+except ImportError as missing:
+    raise MissingExtraError(f"videossr.QwenCollator: {missing}: pip install 'videossr[hf]'") from missing
+
+from videossr.engine.checkpoint import Checkpoint, open_checkpoint
 
 Side: TypeAlias = Literal["left", "right"]
 

@@ -29,6 +29,7 @@ from videossr.engine.shared_prefix import (
     gradient_checkpointing,
     read_prefix,
 )
+from videossr.errors import DataError
 from videossr.models.tiny import Family
 from videossr.training.config import GrpoConfig
 from videossr.training.grpo import group_loss
@@ -325,8 +326,9 @@ def test_a_state_without_its_graph_gives_other_gradients(make: Make, asked: Call
     assert max(gaps.values()) > 0.05
 
 
-def test_transformers_without_states_to_go_on_from_is_named(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = make("qwen3_5")
-    assert can_share(model) == ""
-    monkeypatch.setattr("videossr.engine.shared_prefix.transformers.__version__", "5.9.0")
-    assert can_share(model) == "transformers 5.9.0 cannot go on behind its states: take 5.17.0 or later"
+def test_a_release_of_transformers_without_states_to_go_on_from_is_refused(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("videossr.engine.checkpoint.transformers.__version__", "5.9.0")
+    with pytest.raises(DataError, match=r"qwen3_5 needs transformers 5\.17\.0 or later, and this is 5\.9\.0: pip"):
+        tiny("qwen3_5").load(torch.device("cpu"), "float32", "sdpa")

@@ -19,6 +19,7 @@ import numpy as np
 import safetensors
 import torch
 import transformers
+from packaging.version import Version
 
 from videossr.clock import uniform_clock
 from videossr.engine.chat_template import check_chat_template
@@ -39,6 +40,12 @@ PLACEHOLDERS = ("image_token_id", "video_token_id")
 """Where a configuration tells which tokens stand for pixels."""
 
 _CLOCK = uniform_clock(2, 2000)
+SINCE = {"qwen3_5": "5.17.0", "qwen3_5_moe": "5.17.0"}
+"""Model types that need a later release of transformers than the others.
+
+From this one on, Gated DeltaNet layers go on behind a state with several tokens, by way of the cache.
+"""
+
 FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 
 PROBE = Question("probe", "", "Look.", f"{VIDEO}\nWhen?", "", (_CLOCK,))
@@ -111,8 +118,15 @@ class Checkpoint:
             attention: `attn_implementation` of transformers.
 
         Raises:
-            DataError: the checkpoint cannot be loaded, weights are missing, or some are no numbers.
+            DataError: the checkpoint cannot be loaded, not with this release of transformers, weights are missing, or
+                some are no numbers.
         """
+        needed = SINCE.get(self.config["model_type"])
+        if needed and Version(transformers.__version__) < Version(needed):
+            raise DataError(
+                f"{self.folder}: {self.config['model_type']} needs transformers {needed} or later, and this is "
+                f"{transformers.__version__}: pip install 'transformers>={needed}'"
+            )
         model, info = _loaded(
             self.folder,
             transformers.AutoModelForImageTextToText.from_pretrained,

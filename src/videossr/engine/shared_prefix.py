@@ -21,7 +21,6 @@ from typing import Any
 
 import torch
 import transformers
-from packaging.version import Version
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
 
@@ -42,9 +41,6 @@ SHARED = ("qwen3_vl", "qwen3_vl_moe", "qwen2_5_vl", "qwen3_5", "qwen3_5_moe")
 
 ATTENTION = "sdpa"
 """The implementation that takes any mask of what sees what."""
-
-LINEAR_SINCE = "5.17.0"
-"""The first release of transformers whose Gated DeltaNet layers go on behind a state with several tokens."""
 
 
 _recomputed = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
@@ -108,8 +104,6 @@ def can_share(model: VisionLanguageModel) -> str:
         return f"the model type {config.model_type} is not one of {', '.join(SHARED)}"
     if config._attn_implementation != ATTENTION:
         return f"attention {config._attn_implementation} does not take any mask: load it with {ATTENTION}"
-    if has_recurrent_layers(model) and Version(transformers.__version__) < Version(LINEAR_SINCE):
-        return f"transformers {transformers.__version__} cannot go on behind its states: take {LINEAR_SINCE} or later"
     return ""
 
 

@@ -10,7 +10,7 @@ import hashlib
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from importlib.util import resolve_name
 from pathlib import Path
 
@@ -44,10 +44,20 @@ def code_versions(tasks: Iterable[str], perturbations: Iterable[str] = ()) -> di
     Returns:
         `task NAME` and `perturbation NAME` -> the first 16 hexadecimal digits of `code_hash`.
     """
-    parse = cache(parse_module)  # most of the modules are shared
     kinds: dict[str, type] = {f"{TASK_CODE}{name}": TASKS.get(name) for name in sorted(set(tasks))}
     kinds |= {f"{PERTURBATION_CODE}{name}": PERTURBATIONS.get(name) for name in sorted(set(perturbations))}
-    return {name: code_hash(kind, parse)[:16] for name, kind in kinds.items()}
+    return {name: code_hash(kind, _parse_once)[:16] for name, kind in kinds.items()}
+
+
+def _parse_once(name: str, path: Path) -> SourceModule:
+    """Read a source file as `parse_module` does, once a process: most modules are shared by tasks and by builds."""
+    found = path.stat()
+    return _parsed(name, path, found.st_mtime_ns, found.st_size)
+
+
+@lru_cache(maxsize=1024)
+def _parsed(name: str, path: Path, _changed: int, _size: int) -> SourceModule:
+    return parse_module(name, path)
 
 
 def code_hash(kind: type, parse: Callable[[str, Path], SourceModule] = parse_module) -> str:

@@ -11,6 +11,7 @@ import torch
 from transformers import AutoModelForImageTextToText, AutoTokenizer
 
 from videossr.models.tiny import POSITIONS, SPECIAL, Family, main, make_tiny
+from videossr.prompt.chat import THINKING
 from videossr.templates import load_templates
 
 
@@ -30,7 +31,8 @@ def test_make_tiny_is_loaded_completely_by_transformers(family: Family, tmp_path
     model, info = AutoModelForImageTextToText.from_pretrained(tmp_path, output_loading_info=True)
     assert not any(info.values()), info
     assert model.config.model_type == family
-    assert model.config.text_config.rope_parameters["mrope_section"] == [6, 5, 5]
+    section = [3, 3, 2] if family in THINKING else [6, 5, 5]
+    assert model.config.text_config.rope_parameters["mrope_section"] == section
     assert model.config.text_config.max_position_embeddings == POSITIONS
     assert 1_000_000 < sum(parameter.numel() for parameter in model.parameters()) < 3_000_000
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)

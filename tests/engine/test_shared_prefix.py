@@ -14,10 +14,9 @@ import torch
 
 from tests.helpers.training import Inputs
 from videossr.dataset.dataset import VideoSSRDataset
-from videossr.engine import linear_attention, shared_prefix
+from videossr.engine import shared_prefix
 from videossr.engine.checkpoint import Checkpoint, prompt_inputs
-from videossr.engine.kv_cache import cache_arguments, empty_cache, fixed_cache
-from videossr.engine.linear_attention import PackedAnswers
+from videossr.engine.kv_cache import cache_arguments, empty_cache
 from videossr.engine.model import as_module
 from videossr.engine.shared_prefix import (
     SharedPrefix,
@@ -302,10 +301,7 @@ def test_packed_answers_run_into_each_other_in_layers_that_are_not_told(
     prefix = read_prefix(model, inputs)
     told = answer_scores(model, prefix, UNEQUAL).logprobs
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(linear_attention, "_layout", lambda mixer, named: None)
-        states = tuple(layer.changed(lambda tensor: tensor[:1]) for layer in prefix.layers)
-        patch.setattr(PackedAnswers, "of", lambda lengths, device: None)
-        patch.setattr(shared_prefix, "fixed_cache", lambda layers, answers, layout: fixed_cache(states))
+        patch.setattr(shared_prefix, "_packed_cache", lambda model, prefix, lengths: prefix.cache())
         untold = answer_scores(model, prefix, UNEQUAL).logprobs
     assert (untold - told).abs().max() > 0.01
 

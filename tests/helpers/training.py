@@ -108,16 +108,20 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny(tmp_path_factory.mktemp("raw") / "tiny", width=64, layers=2)
 
 
-@pytest.fixture(scope="session")
-def model(raw: Path, small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a model that has learned the form of answers, so that its rewards differ."""
-    folder = tmp_path_factory.mktemp("warm")
+def learn_form(raw: Path, small: Path, folder: Path, epochs: int) -> Path:
+    """Teach a model the form of the answers to the questions of `small`; return the checkpoint, below `folder`."""
     (folder / "sft.toml").write_text(
-        f"model.path = '{raw}'\ndata.path = '{small / 'data'}'\nrun = {{method = 'sft', batch = 9, epochs = 25}}\n"
-        "optim = {lr = 5e-3, schedule = 'linear'}"
+        f"model.path = '{raw}'\ndata.path = '{small / 'data'}'\n"
+        f"run = {{method = 'sft', batch = 9, epochs = {epochs}}}\noptim = {{lr = 5e-3, schedule = 'linear'}}"
     )
     train(load_config(str(folder / "sft.toml")), folder / "run")
     return folder / "run/model"
+
+
+@pytest.fixture(scope="session")
+def model(raw: Path, small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a model that has learned the form of answers, so that its rewards differ."""
+    return learn_form(raw, small, tmp_path_factory.mktemp("warm"), epochs=25)
 
 
 @pytest.fixture

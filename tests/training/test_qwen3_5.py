@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from tests.helpers.training import learn_form
 from tests.training.test_parallel import FSDP, load_weights, torchrun
 from videossr.errors import ConfigError
 from videossr.models.tiny import make_tiny
-from videossr.training.config import TrainConfig, load_config
+from videossr.training.config import TrainConfig
 from videossr.training.runs.records import TrainRun, read_train_run
 from videossr.training.session import train
 
@@ -23,13 +24,8 @@ CLOSE = 3e-5
 def start(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a model that has learned the form of answers a little, so that its rewards differ."""
     folder = tmp_path_factory.mktemp("qwen3_5")
-    make_tiny(folder / "raw", family="qwen3_5", width=64, layers=2)
-    (folder / "sft.toml").write_text(
-        f"model.path = '{folder / 'raw'}'\ndata.path = '{small / 'data'}'\n"
-        "run = {method = 'sft', batch = 9, epochs = 10}\noptim = {lr = 5e-3, schedule = 'linear'}"
-    )
-    train(load_config(str(folder / "sft.toml")), folder / "run")
-    return folder / "run/model"
+    raw = make_tiny(folder / "raw", family="qwen3_5", width=64, layers=2)
+    return learn_form(raw, small, folder, epochs=10)
 
 
 @pytest.fixture

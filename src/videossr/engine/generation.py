@@ -18,8 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from videossr.engine.kv_cache import ROOM, batch_caches, cache_arguments, has_recurrent_layers
-from videossr.engine.model import Cache, VisionLanguageModel
+from videossr.engine.kv_cache import ROOM, batch_caches, cache_arguments
+from videossr.engine.linear_attention import OneTokenEach, prepare_linear_attention
+from videossr.engine.model import Cache, VisionLanguageModel, has_delta_nets
 from videossr.engine.shared_prefix import SharedPrefix, allowed_scores, following
 
 Layout = Literal["packed", "rows"]
@@ -222,9 +223,7 @@ class _Packed:
         self._longest = max(prefix.length for prefix in prefixes)
         caches = [prefix.detached().cache() for prefix in prefixes]
         layout = None
-        if has_recurrent_layers(model):
-            from videossr.engine.linear_attention import OneTokenEach, prepare_linear_attention
-
+        if has_delta_nets(model):
             prepare_linear_attention(model)
             layout = OneTokenEach(n)
         joined = batch_caches(caches, 1, room=n * (max_tokens - 1), answers=n, layout=layout)

@@ -1,7 +1,6 @@
 """Caches of what layers keep of tokens: one that grows while answers are generated, and one that stays as it is.
 
-An attention layer keeps keys and values. A Gated DeltaNet layer keeps states, see `videossr.engine.linear_attention`,
-which is imported for models that have such layers alone, since earlier releases of transformers lack them.
+An attention layer keeps keys and values, a Gated DeltaNet layer keeps states, see `videossr.engine.linear_attention`.
 
 `videossr.engine.generation` and `videossr.engine.shared_prefix` use them; `benchmarks/bench.py` measures the first.
 """
@@ -11,7 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import transformers
@@ -19,10 +18,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 from transformers.cache_utils import DynamicLayer
 
-from videossr.engine.model import Cache, VisionLanguageModel, as_module, base_model
-
-if TYPE_CHECKING:
-    from videossr.engine.linear_attention import RowLayout
+from videossr.engine.linear_attention import RecurrentLayer, RowLayout
+from videossr.engine.model import Cache, VisionLanguageModel, as_module, base_model, delta_nets, has_delta_nets
 
 ROOM = 64
 """Tokens for which there is room after the prompt, before all keys and values must be copied to make more."""
@@ -47,18 +44,11 @@ class LayerStates:
         return LayerStates(change(self.first), change(self.second), self.recurrent)
 
 
-def has_recurrent_layers(model: VisionLanguageModel) -> bool:
-    """Tell whether a model has Gated DeltaNet layers."""
-    return any(hasattr(layer, "linear_attn") for layer in base_model(model).model.language_model.layers)
-
-
 def empty_cache(model: VisionLanguageModel) -> Cache:
     """Make a cache of transformers for a prompt; what its layers keep has its graph."""
     cache: Cache = transformers.DynamicCache()
-    if has_recurrent_layers(model):
-        from videossr.engine.linear_attention import RecurrentLayer, linear_layers
-
-        cache.layers.extend(RecurrentLayer() if linear else DynamicLayer() for linear in linear_layers(model))
+    if has_delta_nets(model):
+        cache.layers.extend(DynamicLayer() if mixer is None else RecurrentLayer() for mixer in delta_nets(model))
     return cache
 
 
@@ -153,8 +143,6 @@ def fixed_cache(layers: Sequence[LayerStates], answers: int = 1, layout: RowLayo
     cache: Cache = transformers.DynamicCache()
     for states in layers:
         if states.recurrent:
-            from videossr.engine.linear_attention import RecurrentLayer
-
             rows = states.changed(lambda tensor: tensor.expand(answers, *tensor.shape[1:]))
             cache.layers.append(RecurrentLayer(rows.first, rows.second, fixed=True, layout=layout))
         else:
@@ -181,8 +169,6 @@ def batch_caches(
     for _ in range(len(caches[0].layers)):
         layers = [layer_states(cache.layers.pop(0)) for cache in caches]
         if layers[0].recurrent:
-            from videossr.engine.linear_attention import RecurrentLayer
-
             states = (
                 torch.cat(side).repeat_interleave(answers or n, 0)
                 for side in zip(*((layer.first, layer.second) for layer in layers), strict=True)

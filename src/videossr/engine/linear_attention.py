@@ -5,7 +5,7 @@ The cache of transformers writes both in place, which loses their graph; `Recurr
 takes no attention mask, so the answers to a prompt that lie behind each other in one row would run into each other: a
 `RowLayout` in its cache tells the hooks of `prepare_linear_attention` which tokens are one answer.
 
-`videossr.engine.shared_prefix` and `videossr.engine.kv_cache` use it, for models that have such layers.
+`videossr.engine.shared_prefix` and `videossr.engine.kv_cache` use it.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import LinearAttentionLayer
+from transformers import cache_utils
 
-from videossr.engine.model import VisionLanguageModel, as_module, base_model
+from videossr.engine.model import VisionLanguageModel, as_module, delta_nets
 
 
 class RowLayout(Protocol):
@@ -80,7 +80,11 @@ class OneTokenEach:
         return rows.view(-1, self.answers, rows.shape[-1])
 
 
-class RecurrentLayer(LinearAttentionLayer):  # type: ignore[misc]  # transformers' types are not followed
+_Layer: Any = getattr(cache_utils, "LinearAttentionLayer", object)
+"""Not there in transformers 4.57, which has no model with such layers."""
+
+
+class RecurrentLayer(_Layer):  # type: ignore[misc]  # transformers' types are not followed
     """What a Gated DeltaNet layer keeps, with its graph.
 
     Attributes:
@@ -151,15 +155,9 @@ def last_inputs(inputs: Tensor, kernel: int) -> Tensor:
     return torch.nn.functional.pad(kept, (kernel - 1 - kept.shape[-1], 0))
 
 
-def linear_layers(model: VisionLanguageModel) -> list[bool]:
-    """Tell of each layer of the language model whether it is a Gated DeltaNet layer."""
-    return [hasattr(layer, "linear_attn") for layer in base_model(model).model.language_model.layers]
-
-
 def prepare_linear_attention(model: VisionLanguageModel) -> None:
     """Let Gated DeltaNet layers see tokens as the rows that a `RowLayout` in their cache says; once for a model."""
-    for layer in base_model(model).model.language_model.layers:
-        mixer = getattr(layer, "linear_attn", None)
+    for mixer in delta_nets(model):
         if mixer is not None and not getattr(mixer, "sees_rows", False):
             module = as_module(mixer)
             module.register_forward_pre_hook(_to_rows, with_kwargs=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -179,6 +179,16 @@ def base_model(model: VisionLanguageModel) -> VisionLanguageModel:
     unwrap = getattr(model, "get_base_model", None)
     base: VisionLanguageModel = unwrap() if unwrap else model
     return base
+
+
+def delta_nets(model: VisionLanguageModel) -> list[Any]:
+    """Return the Gated DeltaNet of each layer of the language model, None where a layer has attention."""
+    return [getattr(layer, "linear_attn", None) for layer in base_model(model).model.language_model.layers]
+
+
+def has_delta_nets(model: VisionLanguageModel) -> bool:
+    """Tell whether a model has Gated DeltaNet layers."""
+    return any(mixer is not None for mixer in delta_nets(model))
 
 
 def as_module(part: object) -> Module:

@@ -11,8 +11,7 @@ import numpy as np
 import torch
 
 from videossr.engine.checkpoint import prompt_inputs, text_inputs
-from videossr.engine.kv_cache import has_recurrent_layers
-from videossr.engine.model import VisionLanguageModel
+from videossr.engine.model import VisionLanguageModel, has_delta_nets
 from videossr.engine.shared_prefix import SHARED, SharedPrefix, continue_prefix, read_prefix
 from videossr.prompt.base import Prompt
 
@@ -27,7 +26,7 @@ class PromptReader:
     def __init__(self, model: VisionLanguageModel, device: torch.device) -> None:
         self._model = model
         self._device = device
-        self._can_continue = model.config.model_type in SHARED and not has_recurrent_layers(model)
+        self._can_continue = model.config.model_type in SHARED and not has_delta_nets(model)
         self._last: tuple[Prompt, SharedPrefix] | None = None
         self.continued = 0
 

@@ -32,9 +32,9 @@ from videossr.engine.kv_cache import (
     cache_states,
     empty_cache,
     fixed_cache,
-    has_recurrent_layers,
 )
-from videossr.engine.model import Cache, VisionLanguageModel, base_model
+from videossr.engine.linear_attention import PackedAnswers, last_inputs, prepare_linear_attention
+from videossr.engine.model import Cache, VisionLanguageModel, base_model, has_delta_nets
 
 SHARED = ("qwen3_vl", "qwen3_vl_moe", "qwen2_5_vl", "qwen3_5", "qwen3_5_moe")
 """Model types whose layers look at other tokens through keys and values, or through states that can be handed on."""
@@ -194,10 +194,8 @@ def answer_scores(
 
 def _packed_cache(model: VisionLanguageModel, prefix: SharedPrefix, lengths: Sequence[int]) -> Cache:
     """Return the cache behind which packed answers of these lengths are scored."""
-    if not has_recurrent_layers(model):
+    if not has_delta_nets(model):
         return prefix.cache()
-    from videossr.engine.linear_attention import PackedAnswers, prepare_linear_attention
-
     prepare_linear_attention(model)
     return fixed_cache(prefix.layers, len(lengths), PackedAnswers.of(lengths, prefix.logits.device))
 
@@ -302,8 +300,6 @@ class _Slot:
     def update_conv_state(
         self, conv_states: torch.Tensor, *_more: object, conv_kernel_size: int = 4, **_named: object
     ) -> torch.Tensor:
-        from videossr.engine.linear_attention import last_inputs
-
         self._convolved = last_inputs(conv_states, conv_kernel_size)
         return conv_states
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from videossr.engine.model import VisionLanguageModel, VisionTowerConfig, as_module, base_model
+from videossr.engine.model import VisionLanguageModel, VisionTowerConfig, as_module, base_model, delta_nets
 from videossr.engine.shared_prefix import SHARED
 from videossr.prompt.base import Prompt
 from videossr.training.config import GrpoConfig, RunSettings
@@ -136,7 +136,7 @@ class Counter:
         self._layers = _products(language.layers, used)
         heads = text.num_attention_heads
         width = getattr(text, "head_dim", None) or text.hidden_size // heads
-        recurrent = [layer.linear_attn for layer in language.layers if hasattr(layer, "linear_attn")]
+        recurrent = [mixer for mixer in delta_nets(base) if mixer is not None]
         self._attention = 4.0 * float((text.num_hidden_layers - len(recurrent)) * heads * width)
         chunks = [_chunk_operations(mixer) for mixer in recurrent]
         self._chunk, self._chunk_back, self._chunk_write = (sum(chunk[side] for chunk in chunks) for side in range(3))

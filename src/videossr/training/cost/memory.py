@@ -20,7 +20,7 @@ import transformers
 
 from videossr.config import override, parse
 from videossr.engine.checkpoint import Checkpoint
-from videossr.engine.model import VisionLanguageModel, base_model, use_linear_patches
+from videossr.engine.model import VisionLanguageModel, base_model, delta_nets, use_linear_patches
 from videossr.engine.shared_prefix import ATTENTION, SHARED
 from videossr.errors import DataError
 from videossr.question_set import QuestionSet
@@ -316,7 +316,7 @@ def _cache(base: VisionLanguageModel, load: Load, *, shared: bool) -> int:
     copies = 1 if shared else load.answers
     tokens = copies * load.prompt + load.answers * load.tokens
     dtype: torch.dtype = base.dtype
-    mixers = [layer.linear_attn for layer in base.model.language_model.layers if hasattr(layer, "linear_attn")]
+    mixers = [mixer for mixer in delta_nets(base) if mixer is not None]
     attention = len(base.model.language_model.layers) - len(mixers)
     keys = 2 * attention * int(text.num_key_value_heads) * int(width) * tokens * dtype.itemsize
     return keys + load.answers * sum(_states(mixer, dtype) for mixer in mixers)

@@ -6,7 +6,7 @@
 #     … bash examples/paper/ablations.sh rewards report                    # some of the steps, in this order
 #
 # The settings of run.sh hold here too, from the environment. A run that was stopped goes on when it is run again.
-# Costs in all, with the defaults: 13.3 + 6.2 hours of training on one H200, derived from 0.53 seconds a question by
+# Costs in all, with the defaults: 12.7 + 5.9 hours of training on one H200, derived from 0.50 seconds a question by
 # train-1xh200 (docs/results/train-gpu.md); 5 hours for prompts of benchmarks, estimated as in run.sh.
 set -euo pipefail
 # shellcheck source=examples/paper/run.sh

@@ -28,6 +28,7 @@ from videossr.engine.shared_prefix import (
     gradient_checkpointing,
     read_prefix,
 )
+from videossr.engine.split_backward import split_backward
 from videossr.errors import DataError
 from videossr.models.tiny import Family
 from videossr.training.config import GrpoConfig
@@ -92,10 +93,11 @@ def run_separately(
 def run_shared(
     model: Any, inputs: Inputs, answers: Sequence[Sequence[int]], reference: torch.Tensor
 ) -> tuple[list[torch.Tensor], float, dict[str, torch.Tensor]]:
-    """Compute the same by one shared prefix."""
-    scores = answer_scores(model, read_prefix(model, inputs), answers)
-    total = loss(scores, GAINS[: len(answers)], reference)
-    torch.autograd.backward(total)
+    """Compute the same by one shared prefix, and a backward pass in two parts."""
+    with split_backward(read_prefix(model, inputs)) as leaves:
+        scores = answer_scores(model, leaves, answers)
+        total = loss(scores, GAINS[: len(answers)], reference)
+        torch.autograd.backward(total)
     rows = [row[mask].detach() for row, mask in zip(scores.logprobs, scores.mask, strict=True)]
     return rows, float(total.detach()), take_gradients(model)
 
@@ -157,6 +159,29 @@ def test_answer_scores_agree_for_several_clips_frozen_vision_and_recomputation(
         make(family, lora=lora, vision=vision), asked(family, clips=4, frames=4), UNEQUAL, recompute=recompute
     )
     assert any("visual" in name for name in grads) == vision
+
+
+@pytest.mark.parametrize("family", ["qwen3_vl", "qwen3_5"])
+@pytest.mark.parametrize("vision", [True, False])
+def test_split_backward_has_the_gradients_of_a_single_backward_pass(
+    make: Make, asked: Callable[..., Inputs], family: Family, vision: bool
+) -> None:
+    model, inputs, reference = make(family, vision=vision), asked(family), torch.zeros(len(UNEQUAL), 6)
+    _, total, grads = run_shared(model, inputs, UNEQUAL, reference)
+    scores = answer_scores(model, read_prefix(model, inputs), UNEQUAL)
+    at_once = loss(scores, GAINS, reference)
+    torch.autograd.backward(at_once)
+    assert float(at_once.detach()) == total
+    single = take_gradients(model)
+    assert single.keys() == grads.keys()
+    assert all(is_close(grads[name], gradient, rounding(model)) for name, gradient in single.items())
+
+
+def test_split_backward_without_a_backward_pass_leaves_no_gradient(make: Make, asked: Callable[..., Inputs]) -> None:
+    model = make()
+    with split_backward(read_prefix(model, asked())) as leaves:
+        answer_scores(model, leaves, UNEQUAL)
+    assert not take_gradients(model)
 
 
 def test_answer_scores_agree_for_a_jigsaw_of_real_clips(make: Make, tiny: Tiny, dataset: Any) -> None:

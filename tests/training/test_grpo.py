@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from videossr.engine.shared_prefix import TokenScores
 from videossr.training.config import GrpoConfig
-from videossr.training.grpo import KL, group_advantages, group_loss
+from videossr.training.grpo import KL, LARGEST, group_advantages, group_loss
 from videossr.training.metrics import is_uninformative
 
 MASK = torch.tensor([[1, 1, 1, 0], [1, 0, 0, 0], [1, 1, 1, 1]], dtype=torch.bool)
@@ -57,7 +57,7 @@ def test_group_loss_on_policy_has_the_gradient_of_reinforce() -> None:
     token_scores = scores(grad=True)
     loss = group_loss(token_scores, GAINS, GrpoConfig(kl=0))
     torch.autograd.backward(loss.total)
-    assert loss.weight == 8
+    assert int(loss.weight) == 8
     assert float(loss.total.detach()) == pytest.approx(-float((GAINS[:, None] * MASK).sum()))
     assert token_scores.logprobs.grad is not None
     assert torch.allclose(token_scores.logprobs.grad, -GAINS[:, None] * MASK)
@@ -68,17 +68,17 @@ def test_group_loss_aggregates_by_token_answer_or_constant() -> None:
         name: group_loss(scores(), GAINS, GrpoConfig(kl=0, max_tokens=10, aggregate=name))
         for name in ("token", "answer", "constant")
     }
-    assert (float(totals["token"].total), totals["token"].weight) == pytest.approx((-3 + 2 - 2, 8))
-    assert (float(totals["answer"].total), totals["answer"].weight) == pytest.approx((-1 + 2 - 0.5, 3))
-    assert (float(totals["constant"].total), totals["constant"].weight) == pytest.approx((-3 + 2 - 2, 30))
+    assert (float(totals["token"].total), float(totals["token"].weight)) == pytest.approx((-3 + 2 - 2, 8))
+    assert (float(totals["answer"].total), float(totals["answer"].weight)) == pytest.approx((-1 + 2 - 0.5, 3))
+    assert (float(totals["constant"].total), float(totals["constant"].weight)) == pytest.approx((-3 + 2 - 2, 30))
 
 
 def test_group_loss_leaves_out_answers_that_are_not_kept() -> None:
     is_kept = torch.tensor([True, False, True])
     loss = group_loss(scores(), GAINS, GrpoConfig(kl=0), kept=is_kept)
-    assert (float(loss.total), loss.weight) == pytest.approx((-5, 7))
+    assert (float(loss.total), float(loss.weight)) == pytest.approx((-5, 7))
     loss = group_loss(scores(), GAINS, GrpoConfig(kl=0, aggregate="answer"), kept=is_kept)
-    assert (float(loss.total), loss.weight) == pytest.approx((-1.5, 2))
+    assert (float(loss.total), float(loss.weight)) == pytest.approx((-1.5, 2))
 
 
 @pytest.mark.parametrize(
@@ -134,3 +134,12 @@ def test_group_loss_stays_finite_for_extreme_reference_logprobs() -> None:
         assert math.isfinite(float(loss.total.detach()))
         assert logprobs.grad is not None
         assert torch.isfinite(logprobs.grad).all()
+
+
+def test_low_variance_kl_is_bounded_and_has_no_gradient_beyond() -> None:
+    differences = torch.tensor([0.5, 2.6, 2.7, 30.0], requires_grad=True)
+    kl = KL["low_variance"](differences)
+    torch.autograd.backward(kl.sum())
+    assert kl.tolist() == pytest.approx([math.exp(0.5) - 1.5, math.exp(2.6) - 3.6, LARGEST, LARGEST])
+    assert differences.grad is not None
+    assert differences.grad.tolist() == pytest.approx([math.exp(0.5) - 1, math.exp(2.6) - 1, 0, 0])

@@ -197,7 +197,7 @@ def test_train_draws_the_same_answers_whatever_decode_groups_is(config: Make, tm
     assert [step.loss for step in one_by_one.steps] == pytest.approx([step.loss for step in together.steps], abs=1e-5)
 
 
-def test_train_skips_steps_of_equal_rewards_without_a_kl(config: Make, raw: Path, tmp_path: Path) -> None:
+def test_train_skips_steps_of_equal_rewards(config: Make, raw: Path, tmp_path: Path) -> None:
     """A model with random weights is never exactly right."""
     train_config = config(model__path=f'"{raw}"', grpo__reward="strict", grpo__kl=0, run__steps=2)
     run = train(train_config, tmp_path / "run")
@@ -206,7 +206,8 @@ def test_train_skips_steps_of_equal_rewards_without_a_kl(config: Make, raw: Path
     dynamic = replace(train_config, grpo=replace(train_config.grpo, dynamic_sampling=2))
     assert [step.skipped for step in train(dynamic, tmp_path / "filled").steps] == ["every answer is left out"] * 2
     with_kl = train(config(model__path=f'"{raw}"', grpo__reward="strict", run__steps=2), tmp_path / "held")
-    assert [step.skipped for step in with_kl.steps] == ["", ""]
+    assert [step.skipped for step in with_kl.steps] == ["in every group that counts all rewards are equal"] * 2
+    assert all(step.changed == 0 for step in with_kl.steps)
 
 
 def count_differing_groups(step: Step) -> int:

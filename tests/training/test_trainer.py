@@ -51,7 +51,6 @@ def test_grpo_step_calls_the_parts_of_a_step_in_order() -> None:
         "score_answers",
         "group_advantages",
         "reference_logprobs",
-        "losses",
         "backward",
         "_optimizer_step",
     )

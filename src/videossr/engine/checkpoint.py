@@ -24,7 +24,8 @@ from packaging.version import Version
 from videossr.clock import uniform_clock
 from videossr.engine.chat_template import check_chat_template
 from videossr.engine.checkpoint_folder import check_folder, tensor_files
-from videossr.engine.model import VisionLanguageModel, use_linear_patches
+from videossr.engine.model import VisionLanguageModel
+from videossr.engine.vision_tower import optimize_vision_tower
 from videossr.errors import ConfigError, DataError
 from videossr.prompt import builder, checkpoint_config
 from videossr.prompt.base import Builder, Prompt
@@ -147,7 +148,7 @@ class Checkpoint:
             )
         model.unbuilt = _unbuilt(self.folder, model, info["unexpected_keys"])
         loaded: VisionLanguageModel = model.to(device).eval()
-        use_linear_patches(loaded)
+        optimize_vision_tower(loaded)
         _check_finite(self.folder, loaded)
         return loaded
 

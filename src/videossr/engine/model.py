@@ -13,7 +13,7 @@ from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
-from torch.nn import Conv3d, Module, ModuleList, Parameter
+from torch.nn import Module, ModuleList, Parameter
 
 
 class TextConfig(Protocol):
@@ -49,26 +49,10 @@ class VisionLanguageConfig(Protocol):
         """Return the shape of the language model."""
 
 
-class LinearPatches(Module):
-    """Compute a convolution whose steps are as wide as its kernel as the product of matrices that it is.
-
-    The patches of a vision tower come cut out already. Libraries of convolutions are slow at this one.
-    """
-
-    def __init__(self, convolution: Conv3d) -> None:
-        super().__init__()
-        self.weight = convolution.weight
-        self.bias = convolution.bias
-
-    def forward(self, patches: Tensor) -> Tensor:
-        """Return a vector of each patch."""
-        return torch.nn.functional.linear(patches.flatten(1), self.weight.flatten(1), self.bias)
-
-
 class PatchEmbed(Protocol):
     """The first layer of the vision tower, which makes a vector of each patch."""
 
-    proj: Conv3d | LinearPatches
+    proj: Any
 
 
 class VisionTower(Protocol):
@@ -195,13 +179,6 @@ def as_module(part: object) -> Module:
     """Return a model, or a part of one, as the torch module that it is."""
     assert isinstance(part, Module)
     return part
-
-
-def use_linear_patches(model: VisionLanguageModel) -> None:
-    """Replace the convolution over patches by a product of matrices, where it is one. The weights stay the same."""
-    embed = model.model.visual.patch_embed
-    if isinstance(embed.proj, Conv3d) and embed.proj.kernel_size == embed.proj.stride:
-        embed.proj = LinearPatches(embed.proj)
 
 
 def context_length(model: VisionLanguageModel) -> int:

@@ -3,7 +3,7 @@
     prefix = read_prefix(model, inputs)                 # with gradient, once
     (answers,) = generate(model, [prefix], 8, ...)      # from the same states, detached
     scores = answer_scores(model, prefix, answers)      # all answers as one short packed sequence
-    loss(scores).backward()                             # through the prompt once
+    loss(scores).backward()                             # through the prompt once; `split_backward` saves memory
 
 The answers of a group are laid one after the other as one sequence. Each token sees the prompt and the tokens before
 it in its own answer, and has the position that it would have if its answer were the only one. So nothing is padded or
@@ -63,19 +63,25 @@ class SharedPrefix:
     length: int
     delta: int
 
+    def changed(self, change: Callable[[torch.Tensor], torch.Tensor]) -> SharedPrefix:
+        """Return what `change` makes of all tensors."""
+        layers = tuple(layer.changed(change) for layer in self.layers)
+        return SharedPrefix(change(self.logits), layers, self.length, self.delta)
+
+    def tensors(self) -> list[torch.Tensor]:
+        """Return all tensors, in the same order for any prefix of a model."""
+        return [self.logits, *(side for layer in self.layers for side in (layer.first, layer.second))]
+
     def detached(self) -> SharedPrefix:
         """Return the same numbers without the graph; nothing is copied."""
-        layers = tuple(layer.changed(torch.Tensor.detach) for layer in self.layers)
-        return SharedPrefix(self.logits.detach(), layers, self.length, self.delta)
+        return self.changed(torch.Tensor.detach)
 
     def rows(self) -> list[SharedPrefix]:
         """Return one for each row, where a prompt was read several times at once."""
         return [self._row(row) for row in range(len(self.logits))]
 
     def _row(self, row: int) -> SharedPrefix:
-        one = slice(row, row + 1)
-        layers = tuple(layer.changed(lambda tensor: tensor[one]) for layer in self.layers)
-        return SharedPrefix(self.logits[one], layers, self.length, self.delta)
+        return self.changed(lambda tensor: tensor[row : row + 1])
 
     def cache(self) -> Cache:
         """Return a cache of transformers that the tokens after the prompt can see, as often as wanted."""

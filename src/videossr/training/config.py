@@ -152,7 +152,8 @@ class GrpoConfig:
         1e-3
     )
     kl_estimator: Annotated[
-        Literal["low_variance", "plain", "squared"], Field(description="k3, k1 and k2 of Schulman's note")
+        Literal["low_variance", "plain", "squared"],
+        Field(description="k3, at most 10 a token; k1; k2, of Schulman's note"),
     ] = "low_variance"
     drop_noise: Annotated[
         bool, Field(description="leave out groups in which no answer is right and yet smooth rewards differ")

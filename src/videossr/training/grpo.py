@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
@@ -49,27 +49,17 @@ def group_advantages(rewards: Sequence[float], scale: str) -> list[float]:
 
 @dataclass(frozen=True)
 class GroupLoss:
-    """The share of one group, or of some of its answers, in the loss of its batch.
+    """The share of one group, or of some of its answers, in the loss of its batch, as scalars on the device.
 
     Attributes:
         total: what is to be summed over the batch and divided by the sum of `weight`.
         weight: what it counts for: tokens, answers, or answers times the most tokens.
-        kl: to the reference, summed over tokens, without gradient.
-        entropy: of the next token, in nats, summed over tokens, where it was measured.
-        gap: largest difference of a log-probability between sampling and loss, in nats, where it was measured.
+        kl: to the reference, summed over the tokens that count, without gradient.
     """
 
     total: torch.Tensor
-    weight: float
-    kl: float
-    entropy: float = 0.0
-    gap: float = 0.0
-
-    def backward(self) -> GroupLoss:
-        """Add the gradient, if there is one, to that of the weights; return the same numbers without the graph."""
-        if self.total.requires_grad:
-            torch.autograd.backward(self.total)
-        return replace(self, total=self.total.detach())
+    weight: torch.Tensor
+    kl: torch.Tensor
 
 
 def group_loss(
@@ -105,24 +95,25 @@ def group_loss(
         kl = KL[config.kl_estimator](reference - scores.logprobs)
         loss = loss + config.kl * kl
     total, weight = _aggregate(loss, mask, config)
-    return GroupLoss(total, weight, float((kl.detach() * mask).sum()))
+    return GroupLoss(total, weight, torch.where(mask, kl.detach(), 0.0).sum())
 
 
-def _aggregate(loss: torch.Tensor, mask: torch.Tensor, config: GrpoConfig) -> tuple[torch.Tensor, float]:
+def _aggregate(loss: torch.Tensor, mask: torch.Tensor, config: GrpoConfig) -> tuple[torch.Tensor, torch.Tensor]:
     """Sum a loss (G, A) over a group; return the sum, and the group's share in the divisor of the batch."""
     masked = torch.where(mask, loss, 0.0)
     if config.aggregate == "token":
-        return masked.sum(), float(mask.sum())
+        return masked.sum(), mask.sum()
     if config.aggregate == "answer":
-        present = mask.any(1)
-        return (masked.sum(1) / mask.sum(1).clamp(min=1)).sum(), float(present.sum())
-    return masked.sum(), float(len(mask) * config.max_tokens)
+        return (masked.sum(1) / mask.sum(1).clamp(min=1)).sum(), mask.any(1).sum()
+    return masked.sum(), mask.new_tensor(len(mask) * config.max_tokens, dtype=torch.int64)
 
 
 def _low_variance(difference: torch.Tensor) -> torch.Tensor:
     """Estimate the KL by Schulman's k3: never negative, and of little variance where the two are near each other.
 
-    A large difference is cut before `exp`, whose gradient would not be finite.
+    Above `LARGEST`, for a token that is over exp(2.6) = 13.9 times as probable under the reference as under the policy,
+    it is constant and has no gradient, as in verl. A larger difference is cut before `exp`, whose gradient would not be
+    finite.
     """
     difference = difference.clamp(max=20)
     return (difference.exp() - difference - 1).clamp(max=LARGEST)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from math import fsum
 from statistics import fmean
 from typing import Literal
@@ -24,8 +25,8 @@ class GroupMetrics:
         texts: of each answer.
         tokens: of each answer, how many.
         truncated: of each answer, whether it was cut off.
-        kept: whether the group counts; of one that is left out the KL is not known.
-        kl: to the reference, the sum over all tokens.
+        counted: of each answer, whether it counts in the loss; none given: all do.
+        kl: to the reference, the sum over the tokens of the answers that count.
         entropy: of the next token, in nats, the sum over all tokens.
     """
 
@@ -37,10 +38,15 @@ class GroupMetrics:
     texts: tuple[str, ...]
     tokens: tuple[int, ...]
     truncated: tuple[bool, ...]
-    kept: bool = True
+    counted: tuple[bool, ...] = ()
     kl: float = 0.0
     entropy: float = 0.0
     set: str = ""
+
+    @property
+    def counted_tokens(self) -> int:
+        """The tokens of the answers that count in the loss."""
+        return sum(compress(self.tokens, self.counted)) if self.counted else sum(self.tokens)
 
     @property
     def noise(self) -> bool:
@@ -95,6 +101,6 @@ def rollout_metrics(groups: Sequence[GroupMetrics], reward: Literal["smooth", "s
         distinct=fmean(len(set(group.texts)) for group in groups),
         tokens=tokens / sum(len(group.tokens) for group in groups),
         truncated=fmean(value for group in groups for value in group.truncated),
-        kl=fsum(group.kl for group in groups) / max(1, sum(sum(group.tokens) for group in groups if group.kept)),
+        kl=fsum(group.kl for group in groups) / max(1, sum(group.counted_tokens for group in groups)),
         entropy=fsum(group.entropy for group in groups) / max(1, tokens),
     )

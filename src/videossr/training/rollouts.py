@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from itertools import compress
 
 import torch
 
@@ -23,6 +24,7 @@ from videossr.engine.shared_prefix import (
     gradient_checkpointing,
     read_prefix,
 )
+from videossr.engine.split_backward import split_backward
 from videossr.errors import ScoringError
 from videossr.question import Question
 from videossr.rewards import Scores as Rewards
@@ -77,6 +79,23 @@ class AnswerGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class LossFigures:
+    """The figures of a loss through which the backward pass has gone, see `videossr.training.grpo.GroupLoss`.
+
+    Attributes:
+        total, weight, kl: as there.
+        entropy: of the next token, in nats, summed over tokens.
+        gap: largest difference of a log-probability between sampling and loss, in nats; 0 off policy.
+    """
+
+    total: float
+    weight: float
+    kl: float = 0.0
+    entropy: float = 0.0
+    gap: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class GroupResult:
     """The contribution of one question to the gradient of its batch.
 
@@ -85,8 +104,8 @@ class GroupResult:
         weight: by whose sum over the batch the losses and gradients are divided.
         load: what it asked of the model.
         gap: largest difference of a log-probability between sampling and loss, in nats.
-        has_gradient: whether it has a gradient at all.
         counted: how many of its answers count.
+        informative: whether answers that count have an advantage; else only a KL has a gradient.
         metrics: of the answers; None where none was sampled.
     """
 
@@ -94,8 +113,8 @@ class GroupResult:
     weight: float
     load: Load
     gap: float = 0.0
-    has_gradient: bool = True
     counted: int = 1
+    informative: bool = True
     metrics: GroupMetrics | None = None
 
 
@@ -117,7 +136,7 @@ class RolloutWorker:
         Args:
             questions: the questions.
             batch: number of their batch; with the seed and a question's index it decides what is drawn.
-            keep_graph: keep the graph of the prompts, for `losses` right after this.
+            keep_graph: keep the graph of the prompts, for `backward` right after this.
         """
         policy = self._policy
         size = self._grpo.rollouts
@@ -158,17 +177,20 @@ class RolloutWorker:
             self._policy.device,
         )
 
-    def losses(
+    def backward(
         self, group: AnswerGroup, reference: torch.Tensor | None, *, off_policy: bool = False
-    ) -> Iterator[GroupLoss]:
-        """Compute the loss of a group: all at once where the prompt is shared, else of `run.rows` answers at a time.
+    ) -> list[LossFigures]:
+        """Compute the loss of a group and add its gradient to that of the weights.
 
-        Go back through each before the next is taken. The graph of the prompt is let go of behind the last.
+        All answers go at once where the prompt is shared, else `run.rows` at a time. The graph of the prompt is freed.
 
         Args:
             group: from a rollout.
             reference: see `reference_logprobs`.
             off_policy: the policy has learned since the rollout, so that ratios are against its log-probabilities.
+
+        Returns:
+            The figures of the answers that went at once.
         """
         rollout = group.rollout
         device = self._policy.device
@@ -178,9 +200,10 @@ class RolloutWorker:
         advantages = torch.tensor(group.advantages, dtype=torch.float32, device=device)
         counted = torch.tensor(group.counted, device=device)
         inputs = {} if prefix else self._policy.inputs(rollout.prepared.prompt)
+        figures = []
         for rows in self._chunks(len(answers)):
-            with torch.set_grad_enabled(group.has_gradient), self._checkpointing():
-                scores = self._token_scores(self._policy.model, inputs, answers[rows], prefix)
+            with torch.set_grad_enabled(group.has_gradient), self._answering(inputs, prefix) as known:
+                scores = self._token_scores(self._policy.model, inputs, answers[rows], known)
                 width = scores.mask.shape[1]
                 before = sampled[rows, :width]
                 loss = group_loss(
@@ -191,26 +214,38 @@ class RolloutWorker:
                     reference=None if reference is None else reference[rows, :width],
                     kept=counted[rows],
                 )
-            # Off policy the log-probabilities should differ.
-            gap = 0.0 if off_policy else float(((scores.logprobs.detach() - before) * scores.mask).abs().amax())
-            yield replace(
-                loss,
-                weight=loss.weight if group.kept else 0.0,
-                entropy=float((scores.entropies * scores.mask).sum()),
-                gap=gap,
-            )
+                if loss.total.requires_grad:
+                    torch.autograd.backward(loss.total)
+            figures.append(_figures(loss, scores, before, group.kept, off_policy))
+        return figures
 
-    def sft_loss(self, question: PreparedQuestion) -> GroupLoss:
-        """Compute the supervised loss of a question: the gold answer's negated log-probability, over its tokens."""
+    def sft_backward(self, question: PreparedQuestion) -> LossFigures:
+        """Compute the supervised loss of a question, the gold answer's negated log-probability summed over its tokens.
+
+        Its gradient is added to that of the weights.
+        """
         policy = self._policy
         gold = [policy.checkpoint.answer_ids(question.question.answer)]
         inputs = policy.inputs(question.prompt)
+        with self._checkpointing(), self._timer("prefill"):
+            prefix = read_prefix(policy.model, inputs) if self._shared else None
+        with self._timer("loss"), self._answering(inputs, prefix) as known:
+            loss = -self._token_scores(policy.model, inputs, gold, known, temperature=1.0).logprobs.sum()
+            torch.autograd.backward(loss)
+        return LossFigures(float(loss.detach()), weight=float(len(gold[0])))
+
+    @contextmanager
+    def _answering(self, inputs: dict[str, torch.Tensor], prefix: SharedPrefix | None) -> Iterator[SharedPrefix | None]:
+        """Enter a context for scoring answers and going back; yield the prefix to score them behind, if it is shared.
+
+        The prefix is that of the rollout, or is read here. A second backward pass, on exit, goes through the prompt.
+        """
         with self._checkpointing():
-            with self._timer("prefill"):
-                prefix = read_prefix(policy.model, inputs) if self._shared else None
-            with self._timer("loss"):
-                scores = self._token_scores(policy.model, inputs, gold, prefix, temperature=1.0)
-                return GroupLoss(-scores.logprobs.sum(), weight=float(len(gold[0])), kl=0.0)
+            if not self._shared:
+                yield None
+                return
+            with split_backward(prefix or read_prefix(self._policy.model, inputs)) as leaves:
+                yield leaves
 
     def _read(self, inputs: dict[str, torch.Tensor]) -> Iterator[SharedPrefix]:
         """Yield one prefix where it is shared, else one for each answer, read `run.rows` at once."""
@@ -294,7 +329,17 @@ def select_answers(
     return AnswerGroup(rollout, rewards, advantages, counted, kept, has_gradient)
 
 
-def group_result(group: AnswerGroup, losses: Sequence[GroupLoss]) -> GroupResult:
+def _figures(loss: GroupLoss, scores: TokenScores, sampled: torch.Tensor, kept: bool, off_policy: bool) -> LossFigures:
+    """Read the figures of a loss from the device, at once, since each reading waits for it."""
+    entropy = torch.where(scores.mask, scores.entropies, 0.0).sum()
+    mismatch = torch.where(scores.mask, (scores.logprobs.detach() - sampled).abs(), 0.0).amax()
+    numbers = (loss.total.detach(), loss.weight, loss.kl, entropy, mismatch)
+    total, weight, kl, spread, gap = torch.stack([number.double() for number in numbers]).tolist()
+    # Off policy the log-probabilities should differ.
+    return LossFigures(total, weight if kept else 0.0, kl, spread, 0.0 if off_policy else gap)
+
+
+def group_result(group: AnswerGroup, losses: Sequence[LossFigures]) -> GroupResult:
     """Sum up what a group has added to the gradient, from the losses of its answers."""
     prepared = group.rollout.prepared
     answers = group.rollout.answers
@@ -308,25 +353,25 @@ def group_result(group: AnswerGroup, losses: Sequence[GroupLoss]) -> GroupResult
         texts=tuple(group.rollout.texts),
         tokens=tuple(tokens),
         truncated=tuple(not answer.ended for answer in answers),
-        kept=group.kept,
+        counted=tuple(group.counted),
         kl=sum(loss.kl for loss in losses),
         entropy=sum(loss.entropy for loss in losses),
         set=prepared.set,
     )
     return GroupResult(
-        loss=sum(float(loss.total) for loss in losses),
+        loss=sum(loss.total for loss in losses),
         weight=sum(loss.weight for loss in losses),
         load=load_of(prepared.prompt, len(answers), max(tokens)),
         gap=max(loss.gap for loss in losses),
-        has_gradient=group.has_gradient,
         counted=sum(group.counted),
+        informative=any(compress(group.advantages, group.counted)),
         metrics=metrics,
     )
 
 
-def sft_result(question: PreparedQuestion, loss: GroupLoss) -> GroupResult:
+def sft_result(question: PreparedQuestion, loss: LossFigures) -> GroupResult:
     """Sum up what a supervised question has added to the gradient."""
-    return GroupResult(float(loss.total), loss.weight, load_of(question.prompt, 1, int(loss.weight)))
+    return GroupResult(loss.total, loss.weight, load_of(question.prompt, 1, int(loss.weight)))
 
 
 def _padded(rows: Sequence[torch.Tensor | Sequence[float]], device: torch.device) -> torch.Tensor:

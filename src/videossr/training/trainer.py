@@ -179,35 +179,35 @@ class Trainer:
             for group in groups:
                 reference = worker.reference_logprobs(group)
                 with self._timer("loss"):
-                    losses = worker.losses(group, reference, off_policy=minibatch > 0)
-                    done = [loss.backward() for loss in losses]
-                results.append(group_result(group, done))
+                    losses = worker.backward(group, reference, off_policy=minibatch > 0)
+                results.append(group_result(group, losses))
                 tally.show(group)
                 self._report(results[-1], tally)
             updates.append(self._optimizer_step((number - 1) * config.updates + minibatch + 1, results))
         return merge_updates(updates)
 
     def sft_step(self, number: int, tally: StepTally) -> Update:
-        """Make one supervised step: loss of each gold answer, backward, optimizer step."""
+        """Make one supervised step: loss of each gold answer, backward pass, optimizer step."""
         for questions in self._next_batch(tally, at_once=1):
             for question in questions:
-                loss = self._worker.sft_loss(question)
-                with self._timer("loss"):
-                    loss = loss.backward()
-                self._report(sft_result(question, loss), tally)
+                self._report(sft_result(question, self._worker.sft_backward(question)), tally)
         return self._optimizer_step(number, tally.results)
 
     def _optimizer_step(self, number: int, results: Sequence[GroupResult]) -> Update:
-        """Step with the gradient of all processes, divided by the weight of the batch, or say why there is none."""
-        weight, with_gradient, counted, groups = self._world.sum(
+        """Step with the gradient of all processes, divided by the weight of the batch, or say why there is none.
+
+        There is no step either where no answer has an advantage and only the KL has a gradient: near the reference it
+        is mostly rounding, and AdamW would make steps of the usual size of it.
+        """
+        weight, informative, counted, groups = self._world.sum(
             [
                 sum(result.weight for result in results),
-                sum(result.has_gradient for result in results),
+                sum(result.informative for result in results),
                 sum(result.counted for result in results),
                 len(results),
             ]
         )
-        if not with_gradient or not weight:
+        if not informative or not weight:
             self._optimizer.zero()
             if counted:
                 return Update(None, SkipReason.EQUAL.value)

@@ -23,7 +23,7 @@ import transformers  # noqa: E402
 from videossr.clock import Clock  # noqa: E402
 from videossr.dataset.dataset import Item, VideoSSRDataset, collate  # noqa: E402
 from videossr.engine.collator import QwenCollator  # noqa: E402
-from videossr.engine.model import use_linear_patches  # noqa: E402
+from videossr.engine.vision_tower import optimize_vision_tower  # noqa: E402
 from videossr.prompt.qwen2_5_vl import fit  # noqa: E402
 from videossr.question import Clip  # noqa: E402
 
@@ -84,7 +84,7 @@ def main() -> None:
     torch.set_num_threads(1)
     processor = transformers.AutoProcessor.from_pretrained(QUESTION["checkpoint"])
     model = transformers.AutoModelForImageTextToText.from_pretrained(QUESTION["checkpoint"]).eval()
-    use_linear_patches(model)  # for the time that it takes
+    optimize_vision_tower(model)  # for the time that it takes
     shown = items(model.config.model_type)
     answer = {side: compare(processor, model, shown, side) for side in ("left", "right")}
     Path(sys.argv[1]).write_text(json.dumps({"version": transformers.__version__, **answer}), "utf-8")

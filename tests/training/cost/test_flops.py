@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -17,12 +18,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from videossr.clock import uniform_clock
 from videossr.engine.checkpoint import open_checkpoint
 from videossr.engine.generation import generate
-from videossr.engine.shared_prefix import answer_scores, full_scores, read_prefix
+from videossr.engine.shared_prefix import answer_scores, full_scores, gradient_checkpointing, read_prefix
 from videossr.models.tiny import PATCH, Family, make_tiny
 from videossr.question import VIDEO, Clip, Question
-from videossr.training.config import GrpoConfig, RunSettings, TrainConfig
+from videossr.training.config import GrpoConfig, Lora, ModelConfig, RunSettings, TrainConfig
 from videossr.training.cost.flops import Counter, Load, OperationCount, load_of, peak_flops
-from videossr.training.policy import Policy, load_policy
+from videossr.training.policy import Policy, load_policy, prepare_model
 
 CPU = torch.device("cpu")
 G, A = 4, 6
@@ -173,3 +174,19 @@ def test_counter_needs_no_loaded_weights(policy_inputs_load: tuple[Policy, Any, 
         kind: Any = type(policy.model)
         empty = kind(policy.model.config)
     assert count_group(replace(policy, model=empty), CONFIG, load) == count_group(policy, CONFIG, load)
+
+
+@pytest.mark.parametrize("lora", [False, True])
+def test_counter_counts_what_is_recomputed_like_torch(policy_inputs_load: tuple[Policy, Any, Load], lora: bool) -> None:
+    """Recomputation stops before the last product of a layer, whose output nothing needs."""
+    policy, inputs, load = policy_inputs_load
+    model: Any = policy.model
+    if lora:
+        model = prepare_model(copy.deepcopy(model), ModelConfig(lora=Lora(rank=2)))
+    config = replace(CONFIG, run=RunSettings(device="cpu", recompute=True))
+    work = Counter(model, config.run, config.grpo, masked=False).group(load)
+    with gradient_checkpointing(model):
+        scores = answer_scores(model, read_prefix(model, inputs), ANSWERS)
+    with torch_count() as backward:
+        run_backward([scores.logprobs.sum()])
+    assert work.backward + work.recomputed == pytest.approx(backward.get_total_flops(), rel=0.02)

@@ -1,11 +1,7 @@
-"""The memory plan is close to the measured peak, follows every setting, and recommends settings that fit."""
+"""The memory plan follows every setting, and recommends settings that fit."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,22 +44,6 @@ def run(**settings: Any) -> TrainConfig:
 
 def optim(**settings: Any) -> TrainConfig:
     return replace(BASE, optim=OptimConfig(**settings))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("recompute", ["recompute", "keep"])
-def test_plan_run_is_within_15_percent_of_the_measured_peak(tmp_path: Path, recompute: str) -> None:
-    """A model of 20 million parameters makes two steps with the trainer; the memory of the libraries is left out.
-
-    The bound is 15 %, because the allocator keeps small freed blocks, and pages of files that were read count.
-    """
-    folder = make_tiny(tmp_path / "model", width=512, layers=6)
-    script = Path(__file__).parents[2] / "helpers/peak_memory.py"
-    threshold = {"MALLOC_MMAP_THRESHOLD_": "65536"}  # freed memory is returned at once
-    arguments = [sys.executable, str(script), str(folder), str(tmp_path / "out.json"), recompute, "share"]
-    subprocess.run(arguments, check=True, env=os.environ | threshold)
-    report = json.loads((tmp_path / "out.json").read_text())
-    assert report["plan"] == pytest.approx(report["peak"], rel=0.15), report["rows"]
 
 
 def test_memory_plan_of_weights_gradients_and_moments_is_exact(shape: Any) -> None:

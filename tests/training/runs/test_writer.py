@@ -198,6 +198,8 @@ def test_rollout_metrics_are_the_means_of_groups() -> None:
     assert metrics.tokens == pytest.approx((8 + 72 + 8) / 12)
     assert (metrics.kl, metrics.entropy) == pytest.approx((8.8 / 88, 4 / 88))
     assert rollout_metrics([right, noisy, flat], "strict").zero_variance == pytest.approx(2 / 3)
+    with_cut = replace(noisy, counted=(True, False, True, True))
+    assert rollout_metrics([right, with_cut, replace(flat, counted=(False,) * 4)]).kl == pytest.approx(8.8 / (8 + 8))
     with pytest.raises(ValueError, match="no groups"):
         rollout_metrics([])
 

@@ -1,7 +1,7 @@
 """Count the operations of a group from a model's shapes, and those that a device could do: MFU is their ratio.
 
 One multiplication and one addition are two operations. Products of matrices and attention are counted, nothing else.
-Exercised by `python -m benchmarks.gpu_step --derive` and by the `mfu` of every step of `videossr train`.
+Exercised by `python -m benchmarks.gpu_derive` and by the `mfu` of every step of `videossr train`.
 """
 
 from __future__ import annotations
@@ -129,11 +129,13 @@ class Counter:
         self._patch = _products([as_module(visual.patch_embed)])
         self._blocks = [_products([block]) for block in visual.blocks]
         self._mergers = _products([visual.merger, *getattr(visual, "deepstack_merger_list", ())])
+        self._blocks_again = sum(self._blocks) - sum(map(_last_product, visual.blocks))
         self._tower_width = float(tower.hidden_size)
         self._windows = _windows(tower)
         experts = getattr(text, "num_experts", 0)
         used = getattr(text, "num_experts_per_tok", 0) / experts if experts else 1.0
         self._layers = _products(language.layers, used)
+        self._layers_again = self._layers - sum(map(_last_product, language.layers))
         heads = text.num_attention_heads
         width = getattr(text, "head_dim", None) or text.hidden_size // heads
         recurrent = [mixer for mixer in delta_nets(base) if mixer is not None]
@@ -171,17 +173,27 @@ class Counter:
         backward += 2 * (times * read[1] + looks) + (head + times * self._head) * self._head_back
         backward += (times * _chunks(load.prompt) + chunks) * self._chunk_back
         backward -= load.answers * self._chunk_write  # nothing looks at the state behind an answer
-        recomputed = times * (seen + sum(read)) + layers + looks + rule if self._recompute else 0.0
+        recomputed = 0.0
+        if self._recompute:
+            tokens = times * load.prompt + behind
+            recomputed = tokens * self._layers_again + times * (read[1] + read[2]) + looks + rule
+            if self._vision_back:
+                recomputed += times * (load.patches * self._blocks_again + self._tower_attention(load))
         decode = self._decode(load) + (0 if shared else vision + prefill) if self._samples else 0.0
         reference = vision + prefill + loss if self._has_reference else 0.0
         return OperationCount(vision, prefill, decode, loss, backward, recomputed, reference)
 
     def _vision(self, load: Load) -> float:
         """Return the operations of the vision tower, forward."""
+        products = self._patch + sum(self._blocks) + self._mergers / self._merged
+        return load.patches * products + self._tower_attention(load)
+
+    def _tower_attention(self, load: Load) -> float:
+        """Return the operations of attention in the vision tower, forward."""
         looks = 0.0
         for count, size in load.pictures:
             looks += count * sum(4.0 * self._tower_width * size * min(size, window) for window in self._windows)
-        return load.patches * (self._patch + sum(self._blocks) + self._mergers / self._merged) + looks
+        return looks
 
     def _read(self, tokens: int) -> tuple[float, float, float]:
         """Return the operations of reading a prompt: products with weights, attention, and the gated delta rule."""
@@ -250,6 +262,19 @@ def _products(modules: Iterable[torch.nn.Module], used: float = 1.0) -> float:
     Of experts a token uses that share.
     """
     return 2.0 * sum(size for size, _ in _weights(modules, used))
+
+
+def _last_product(layer: torch.nn.Module) -> float:
+    """Return the operations a token of the product that recomputation of a layer leaves out.
+
+    Recomputation stops when it has the last tensor that the backward pass needs. That is the input of the layer's last
+    product, unless the layer has experts or an adapter there.
+    """
+    return sum(
+        2.0 * module.weight.numel()
+        for name, module in layer.named_modules()
+        if name in ("mlp.down_proj", "mlp.linear_fc2") and isinstance(module, torch.nn.Linear)
+    )
 
 
 def _learning_share(modules: Iterable[torch.nn.Module], used: float = 1.0) -> float:

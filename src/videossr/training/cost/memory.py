@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,8 +20,9 @@ import transformers
 
 from videossr.config import override, parse
 from videossr.engine.checkpoint import Checkpoint
-from videossr.engine.model import VisionLanguageModel, base_model, delta_nets, use_linear_patches
+from videossr.engine.model import VisionLanguageModel, base_model, delta_nets
 from videossr.engine.shared_prefix import ATTENTION, SHARED
+from videossr.engine.vision_tower import optimize_vision_tower
 from videossr.errors import DataError
 from videossr.question_set import QuestionSet
 from videossr.training.config import GrpoConfig, ModelConfig, TrainConfig, as_table
@@ -33,7 +34,7 @@ from videossr.training.policy import prepare_model
 
 GIB = 2**30
 
-When = Literal["always", "group", "sampling", "loss", "step", "host"]
+When = Literal["always", "group", "sampling", "reference", "loss", "step", "host"]
 
 USED = 0.95
 """Of the memory that there is: the rest goes to fragments, kernels and libraries."""
@@ -77,7 +78,12 @@ class MemoryPlan:
     @property
     def total(self) -> int:
         """The most that is needed on the device at once: what is always there, and the worst part of a step."""
-        moments: tuple[tuple[When, ...], ...] = (("group", "sampling"), ("group", "loss"), ("step",))
+        moments: tuple[tuple[When, ...], ...] = (
+            ("group", "sampling"),
+            ("group", "reference"),
+            ("group", "loss"),
+            ("step",),
+        )
         return self.sum("always") + max(self.sum(*when) for when in moments)
 
     @property
@@ -183,7 +189,7 @@ def empty_model(shape: transformers.PretrainedConfig, config: ModelConfig, dtype
         model: VisionLanguageModel = transformers.AutoModelForImageTextToText.from_config(
             shape, dtype=dtype, attn_implementation=ATTENTION
         )
-        use_linear_patches(model)
+        optimize_vision_tower(model)
         return prepare_model(model.eval(), config)
 
 
@@ -209,6 +215,7 @@ def memory_plan(model: VisionLanguageModel, config: TrainConfig, load: Load, pro
     rows = 0 if shared else min(config.run.rows, load.answers)
     keeps = activation_memory(model, load, recompute=config.run.recompute, rows=rows)
     cache = _cache(base, load, shared=shared) if grpo else 0
+    kept = _cache(base, replace(load, answers=0), shared=True) if shared else 0
     text = base.config.get_text_config()
     scores = load.answers * load.tokens * text.vocab_size * 4
     whole = parts > 1  # within a step, see `videossr.training.parallel.FullyShardedParallel`
@@ -230,9 +237,10 @@ def memory_plan(model: VisionLanguageModel, config: TrainConfig, load: Load, pro
             MemoryRow("activations of the answers", keeps.answers, "loss"),
             MemoryRow("logits of the answers", 3 * scores, "loss"),
             MemoryRow("one layer, recomputed", keeps.layer, "loss"),
-            MemoryRow("key-value cache of the reference", cache if config.has_kl and not rows else 0, "loss"),
+            MemoryRow("gradients of the prompt's keys and values", kept, "loss"),
             MemoryRow("gradient of one weight", 2 * widest * base.dtype.itemsize, "loss"),
-            MemoryRow("optimizer step", 100 * min(PIECE, widest), "step"),
+            MemoryRow("key-value cache of the reference", cache if config.has_kl and not rows else 0, "reference"),
+            MemoryRow("optimizer step", _stepping(config, base.dtype) * min(PIECE, widest), "step"),
         )
     )
 
@@ -304,6 +312,16 @@ def _changed(config: TrainConfig, changes: list[str]) -> TrainConfig:
 def _moments(config: TrainConfig, count: int) -> int:
     """Return the bytes of both moments: in blocks of 256 bytes with a factor each, or 4 bytes a weight."""
     return 2 * (count + count // 256 * 4) if config.optim.moments == "8bit" else 8 * count
+
+
+def _stepping(config: TrainConfig, dtype: torch.dtype) -> int:
+    """Return the bytes that a step of the optimizer needs beside its state for each weight that it steps at once.
+
+    Measured: torchao unpacks moments of 8 bits; stochastic rounding draws an integer for each weight.
+    """
+    if config.optim.moments == "8bit":
+        return 64
+    return 8 if dtype == torch.float32 else {"master": 6, "plain": 10, "stochastic": 18}[config.optim.weights]
 
 
 def _cache(base: VisionLanguageModel, load: Load, *, shared: bool) -> int:

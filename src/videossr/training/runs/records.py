@@ -59,7 +59,7 @@ class Rollouts:
         distinct: different answers a group.
         tokens: of an answer.
         truncated: share of answers that were cut off.
-        kl: to the reference, a token, of groups that are not left out; 0 where no reference is kept; None where it is
+        kl: to the reference, a token, of answers that are not left out; 0 where no reference is kept; None where it is
             not reported, as by verl for a part of a batch.
         entropy: of the next token, in nats; None where it is not reported.
     """

@@ -1,0 +1,49 @@
+"""Go back through the answers of a group first, and through their prompt afterwards.
+
+In a single backward pass autograd adds up the gradients of a weight from all its uses before the weight gets any of
+them. The answers and the prompt use the same weights, so the answers' gradients of all layers would wait in memory for
+those of the prompt: 13 GiB for a model of 8 billion bfloat16 weights. In two passes each weight gets them at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from videossr.engine.shared_prefix import SharedPrefix
+
+
+@contextmanager
+def split_backward(prefix: SharedPrefix) -> Iterator[SharedPrefix]:
+    """Yield a copy of a prefix whose graph ends at the prompt; on exit, go back through the prompt.
+
+        with split_backward(prefix) as leaves:
+            loss(answer_scores(model, leaves, answers)).backward()
+
+    Gradients are those of one backward pass, up to the order in which they are summed.
+
+    Args:
+        prefix: what the model kept of a prompt, with its graph. The graph is freed.
+
+    Yields:
+        The same numbers as leaves, which share the memory of `prefix`. Where the block made no backward pass, there
+        is none through the prompt either.
+    """
+    leaves = prefix.changed(_as_leaf)
+    yield leaves
+    pairs = [
+        (tensor, leaf.grad)
+        for tensor, leaf in zip(prefix.tensors(), leaves.tensors(), strict=True)
+        if leaf.grad is not None
+    ]
+    if pairs:
+        tensors, gradients = zip(*pairs, strict=True)
+        torch.autograd.backward(tensors, gradients)
+
+
+def _as_leaf(tensor: Tensor) -> Tensor:
+    """Return the same numbers as the start of a graph of their own, where they have a gradient."""
+    return tensor.detach().requires_grad_(tensor.requires_grad)

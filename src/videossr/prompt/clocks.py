@@ -1,7 +1,7 @@
 """How model families write the times of a clip's frames, as their own processors in transformers do.
 
-`videossr validate DATASET --model-type TYPE` prints these markers and judges labels in seconds by them. That is all they
-are for: a family is trained and evaluated only where `videossr.prompt.FAMILIES` has a builder for it.
+`videossr validate DATASET --model-type TYPE` prints these markers and judges labels in seconds by them. They are for
+nothing else: a family is trained and evaluated only where `videossr.prompt.FAMILIES` has a builder for it.
 docs/concepts/clock.md has the table for people.
 """
 
@@ -38,41 +38,52 @@ class TextClock:
     place: Literal["before", "after", "drawn"] = "before"
     clips: int | None = None
 
-    def groups(self, clock: Clock) -> list[range]:
-        """Return the slots of each marker; the last one may have fewer."""
-        return [range(first, min(first + self.slots, len(clock))) for first in range(0, len(clock), self.slots)]
-
     def markers(self, clock: Clock) -> list[str]:
         """Write the markers of a clip as the model reads them, one for each of `groups`, without space around them."""
         if self.time == "mean":
             return [self.words.format(self.form(seconds)) for seconds in pair_times(clock)]
         times = [self.form(time / 1000) for time in clock.times_ms]
         if self.time == "first":
-            return [self.words.format(times[group[0]]) for group in self.groups(clock)]
+            return [self.words.format(times[group[0]]) for group in groups(self, clock)]
         numbered = [self.words.format(number, time) for number, time in enumerate(times, start=1)]
-        joined = [" and ".join(numbered[group.start : group.stop]) for group in self.groups(clock)]
+        joined = [" and ".join(numbered[group.start : group.stop]) for group in groups(self, clock)]
         return [f"{text[0].upper()}{text[1:]}:" for text in joined]
 
     def read(self, seconds: float) -> float:
         """Return the seconds that one reads where `seconds` were written: 75.0 for 75.5 written as `01:15`."""
-        return sum(float(part) * 60**place for place, part in enumerate(reversed(self.form(seconds).split(":"))))
+        return sum(float(part) * 60.0**place for place, part in enumerate(reversed(self.form(seconds).split(":"))))
 
 
 @dataclass(frozen=True, slots=True)
 class StepClock:
-    """A family that reads no marker: time is in its rotary positions, in equal steps alone."""
+    """A family that reads no marker: time is in its rotary positions, in equal steps alone.
+
+    Attributes:
+        slots: that share a position in time.
+    """
 
     slots: int = PAIR
 
 
 @dataclass(frozen=True, slots=True)
 class NoClock:
-    """A family that is told nothing of times. `instead` says what it reads of frames."""
+    """A family that is told nothing of times.
+
+    Attributes:
+        instead: what it reads of frames.
+        slots: 1; each frame stands for itself.
+    """
 
     instead: str
+    slots: int = 1
 
 
 FamilyClock: TypeAlias = TextClock | StepClock | NoClock
+
+
+def groups(family: FamilyClock, clock: Clock) -> list[range]:
+    """Return the slots that share a marker or a position, in order; the last group may have fewer than the others."""
+    return [range(first, min(first + family.slots, len(clock))) for first in range(0, len(clock), family.slots)]
 
 
 def _tenths(seconds: float) -> str:
@@ -106,7 +117,7 @@ _GLM_4_1V = TextClock(_whole, slots=PAIR, place="after")
 _GLM_4_6V = TextClock(_tenths, "{} seconds", PAIR, place="after")
 _GEMMA_4 = TextClock(_minutes)
 _MUSE = TextClock(_tenths, "Time: {}s", PAIR)
-_FRAMES_ALONE = NoClock("the frames alone")
+_FRAMES_ALONE = NoClock("frames alone")
 
 CLOCKS: Mapping[str, FamilyClock] = {
     **dict.fromkeys(("qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe", "qwen4_exp"), _QWEN3_VL),
@@ -124,7 +135,7 @@ CLOCKS: Mapping[str, FamilyClock] = {
     "video_llama_3": TextClock(_tenths, "Time {}s:"),
     "smolvlm": TextClock(_minutes, "Frame from {}:"),
     "ernie4_5_vl_moe": TextClock(_hours, "time: {}", place="drawn"),
-    "internvl": NoClock("the number of each frame, as in Frame1:"),
+    "internvl": NoClock("numbers of frames, such as Frame1"),
     **dict.fromkeys(("minicpmv4_6", "minicpmv4_7"), _FRAMES_ALONE),
     **dict.fromkeys(("llava_next_video", "llava_onevision", "video_llava", "perception_lm", "qwen2_vl"), _FRAMES_ALONE),
 }
@@ -138,5 +149,7 @@ def family_clock(model_type: str) -> FamilyClock:
         ConfigError: nothing is known of it. The message lists what is.
     """
     if model_type not in CLOCKS:
-        raise ConfigError(f"nothing is known of the clock of the model type {model_type!r}{suggest(model_type, CLOCKS)}")
+        raise ConfigError(
+            f"nothing is known of the clock of the model type {model_type!r}{suggest(model_type, CLOCKS)}"
+        )
     return CLOCKS[model_type]

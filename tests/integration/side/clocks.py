@@ -16,9 +16,8 @@ from typing import Any
 
 import numpy as np
 import torchvision_ops  # noqa: F401  (before transformers)
-from tokenizers import Tokenizer
-
 import transformers
+from tokenizers import Tokenizer
 from transformers.models.auto.feature_extraction_auto import FEATURE_EXTRACTOR_MAPPING_NAMES
 from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES

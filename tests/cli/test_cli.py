@@ -183,7 +183,7 @@ BUILD = "build smoke --corpus demo/corpus --out NEW"
         ("validate demo/corpus", ["demo/corpus", "not a dataset"]),
         ("validate demo/gallery.html", ["demo/gallery.html"]),
         ("validate demo/dataset --corpus nowhere", ["nowhere is no corpus"]),
-        ("validate demo/dataset --model-type qwen3", ["--model-type", '"qwen3_vl"']),
+        ("validate demo/dataset --model-type qwen3", ["model type 'qwen3'", "did you mean", "qwen3_vl", "molmo2"]),
         ("gallery nowhere --out NEW", ["nowhere", "does not exist"]),
         ("gallery demo/dataset --out NEW --only zzzz", ["'zzzz'", "demo/dataset"]),
         ("gallery demo/dataset", ["--out"]),
@@ -236,6 +236,14 @@ def test_validate_command_exits_with_1_for_a_failed_check(demo_root: Path, tmp_p
     (line,) = (line for line in process.stdout.splitlines() if "FAILS" in line)
     assert "files" in line
     assert "altered: config.toml" in line
+
+
+def test_validate_command_refuses_questions_in_seconds_to_a_family_without_a_clock(demo_root: Path) -> None:
+    process = run_command(demo_root, "validate", "demo/dataset", "--renders", "0", "--model-type", "internvl")
+    assert process.returncode == 1
+    verdicts = re.findall(r"(holds|FAILS) +clock of internvl +(\w+)/", process.stdout)
+    assert set(verdicts) == {("FAILS", "grounding"), ("holds", "counting"), ("holds", "jigsaw")}
+    assert "internvl reads no times, but numbers of frames, such as Frame1" in process.stdout
 
 
 def test_index_command_resumes_after_an_interrupt(videos: Path, tmp_path: Path) -> None:

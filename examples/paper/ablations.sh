@@ -31,7 +31,7 @@ ablation() { # NAME BENCHES SETTING...
 }
 
 # 1. The questions of one task, and all of them, with either reward. All with the smooth one is the model of run.sh.
-# Costs: 12,000 + 6,000 + 12,000 questions twice and 30,000 once are 13.3 hours of one H200 (derived). The three
+# Costs: 12,000 + 6,000 + 12,000 questions twice and 30,000 once are 12.7 hours of one H200 (derived). The three
 # benchmarks have 6,785 questions: 0.4 hours for the prompts of each of 7 models (estimated).
 rewards() {
     local task reward only

@@ -88,6 +88,9 @@ def test_outcomes_line_counts_failed_and_unparsed_answers() -> None:
         "1 of 7 questions failed; 5 of 6 answers cannot be parsed; most often they begin with '<think>' (3); "
         "1 were cut off by --max-tokens. The model thinks before it answers"
     )
+    counted = replace(predictions[0], answer_tokens=(7,)), replace(predictions[3], answer_tokens=(300,))
+    assert outcomes(a_run(*counted)).tokens == 153.5
+    assert "; 154 tokens an answer" in outcomes(a_run(*counted)).line()
     assert outcomes(a_run(predictions[0])).line() == ("0 of 1 questions failed; 0 of 1 answers cannot be parsed")
     assert (
         outcomes(a_run(predictions[-1])).line() == "all 1 questions failed: nothing was answered, so there is no score"

@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,22 +20,38 @@ from videossr.prompt.qwen3_vl import Layout
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-TRANSFORMERS: dict[str, Layout] = {
-    "transformers_4_57": "bare",
-    "transformers_5_23": "wrapped",
-    "transformers_5_24": "wrapped",
-}
-"""Side environments named by their release of transformers, and the prompt layout that its processor writes."""
+
+
+@dataclass(frozen=True)
+class Release:
+    """A release of transformers.
+
+    Attributes:
+        version: the first two numbers.
+        environment: a side environment that has it, and torchvision.
+        layout: of prompts, as its processor writes them.
+    """
+
+    version: str
+    environment: str
+    layout: Layout
+
+    def __str__(self) -> str:
+        return self.version
+
+
+RELEASES = (
+    Release("4.57", "transformers_4_57", "bare"),
+    Release("5.9", "verl", "bare"),
+    Release("5.17", "transformers_5_17", "wrapped"),
+    Release("5.23", "lmms_eval", "wrapped"),
+    Release("5.24", "transformers_5_24", "wrapped"),
+)
 
 MINUTES = 10
 """How long a script may take; a decoder that hangs must not hang the tests."""
 
 Ask: TypeAlias = Callable[..., Any]
-
-
-def is_release(version: str, environment: str) -> bool:
-    """Return whether a version such as `5.24.0` is the one in the name of an environment."""
-    return version.split(".")[:2] == environment.split("_")[1:]
 
 
 @pytest.fixture(scope="session")

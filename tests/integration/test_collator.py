@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import TRANSFORMERS, Ask, is_release
+from tests.integration.conftest import RELEASES, Ask, Release
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.models.tiny import Family, make_tiny
 
@@ -17,10 +17,10 @@ CATEGORIES = ("grounding/mirror", "jigsaw/6", "counting/easy")
 """Of the items of a batch: one clip, several clips, and one clip whose clock is made uneven."""
 
 
-@pytest.mark.parametrize("environment", TRANSFORMERS)
+@pytest.mark.parametrize("release", RELEASES, ids=str)
 @pytest.mark.parametrize("family", ["qwen3_vl", "qwen2_5_vl"])
 def test_collator_gives_what_the_processor_gives(
-    ask: Ask, dataset: Path, tmp_path: Path, family: Family, environment: str
+    ask: Ask, dataset: Path, tmp_path: Path, family: Family, release: Release
 ) -> None:
     """Qwen2.5-VL has no uneven clocks; where its positions differ is in docs/concepts/prompt.md."""
     categories = VideoSSRDataset(dataset)["category"]
@@ -29,12 +29,12 @@ def test_collator_gives_what_the_processor_gives(
         "checkpoint": str(make_tiny(tmp_path / "model", family=family)),
         "dataset": str(dataset),
         "indices": [categories.index(name) for name in CATEGORIES],
-        "layout": TRANSFORMERS[environment] if family == "qwen3_vl" else None,
+        "layout": release.layout if family == "qwen3_vl" else None,
         "uneven": family == "qwen3_vl",
     }
-    answer = ask(environment, "collator.py", question)
-    assert is_release(answer["version"], environment)
-    kinds = ["mm_token_type_ids"] * (environment != "transformers_4_57")
+    answer = ask(release.environment, "collator.py", question)
+    assert answer["version"].startswith(f"{release}.")
+    kinds = ["mm_token_type_ids"] * (release.version != "4.57")
     for side in ("left", "right"):
         ours, theirs = answer[side]["names"]
         wanted = ["attention_mask", "input_ids", *kinds, "pixel_values_videos", "position_ids", "video_grid_thw"]

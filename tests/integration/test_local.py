@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.integration.conftest import TRANSFORMERS, is_release
+from tests.integration.conftest import RELEASES, Release
 from tests.integration.conftest import Ask as AskSide
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.engine.checkpoint import prompt_inputs
@@ -17,7 +17,6 @@ from videossr.engine.shared_prefix import read_prefix
 from videossr.models.base import Decoding, Request
 from videossr.models.tiny import make_tiny
 from videossr.models.transformers_model import TransformersModel, TransformersSettings
-from videossr.prompt.qwen3_vl import Layout
 
 pytestmark = pytest.mark.integration
 
@@ -31,23 +30,25 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny(tmp_path_factory.mktemp("tiny") / "model")
 
 
-@pytest.mark.parametrize(("environment", "layout"), TRANSFORMERS.items())
+@pytest.mark.parametrize("release", RELEASES, ids=str)
 def test_transformers_model_answers_like_transformers(
-    ask: AskSide, checkpoint: Path, dataset: Path, environment: str, layout: Layout
+    ask: AskSide, checkpoint: Path, dataset: Path, release: Release
 ) -> None:
     """The questions are of all tasks, with a jigsaw of several clips among them."""
     question = {
         "library": sysconfig.get_paths()["purelib"],
         "checkpoint": str(checkpoint),
         "dataset": str(dataset),
-        "layout": layout,
+        "layout": release.layout,
         "tokens": TOKENS,
     }
-    library_answer = ask(environment, "local.py", question)
-    assert is_release(library_answer["version"], environment)
+    library_answer = ask(release.environment, "local.py", question)
+    assert library_answer["version"].startswith(f"{release}.")
 
     questions = VideoSSRDataset(dataset)
-    local = TransformersModel(str(checkpoint), TransformersSettings(batch=4, device="cpu", layout=layout), questions)
+    local = TransformersModel(
+        str(checkpoint), TransformersSettings(batch=4, device="cpu", layout=release.layout), questions
+    )
     requests = [
         Request(index, questions.question(index), "", lambda index=index: questions.clips(index))  # type: ignore[misc]
         for index in range(len(questions))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.small_tokenizers import THINKING, config, raw_tokenizer, tokenizer
-from tests.integration.conftest import TRANSFORMERS, Ask
+from tests.integration.conftest import RELEASES, Ask, Release
 from videossr.clock import Clock, uniform_clock
 from videossr.prompt import builder
 from videossr.prompt.base import Prompt
@@ -20,9 +20,6 @@ from videossr.prompt.qwen3_vl import Layout, markers
 from videossr.question import VIDEO, Clip, Question
 
 pytestmark = pytest.mark.integration
-
-VERSIONS: list[tuple[str, Layout]] = [*TRANSFORMERS.items(), ("verl", "bare")]
-"""Side environment and the layout that its transformers writes; verl brings a version of its own."""
 
 TOLERANCE = 1e-6
 """The tolerance of a normalized pixel value."""
@@ -151,11 +148,11 @@ def check_all_but_positions(case: Case, prompt: Prompt, answer: dict[str, Any]) 
         np.testing.assert_allclose(prompt.pixels(), library_pixels, rtol=0, atol=TOLERANCE, err_msg=case.name)
 
 
-@pytest.mark.parametrize(("environment", "layout"), VERSIONS)
-def test_qwen3_vl_prompts_equal_those_of_transformers(library: Library, environment: str, layout: Layout) -> None:
-    prompts = build_prompts(CASES, layout)
-    prompts_of_other_layout = build_prompts(CASES, "wrapped" if layout == "bare" else "bare")
-    answers = library(environment, CASES, [[prompt] for prompt in prompts_of_other_layout])
+@pytest.mark.parametrize("release", RELEASES, ids=str)
+def test_qwen3_vl_prompts_equal_those_of_transformers(library: Library, release: Release) -> None:
+    prompts = build_prompts(CASES, release.layout)
+    prompts_of_other_layout = build_prompts(CASES, "wrapped" if release.layout == "bare" else "bare")
+    answers = library(release.environment, CASES, [[prompt] for prompt in prompts_of_other_layout])
     for case, first, second, answer in zip(CASES, prompts, prompts_of_other_layout, answers, strict=True):
         check_all_but_positions(case, first, answer)
         assert len(markers(case.clocks[0])) == answer["grids"][0][0]
@@ -165,27 +162,30 @@ def test_qwen3_vl_prompts_equal_those_of_transformers(library: Library, environm
             assert prompt.delta == placed["delta"], case.name
 
 
-@pytest.mark.parametrize(("environment", "layout"), VERSIONS)
-def test_qwen3_vl_prompts_give_every_clip_its_own_times(library: Library, environment: str, layout: Layout) -> None:
+@pytest.mark.parametrize("release", RELEASES, ids=str)
+def test_qwen3_vl_prompts_give_every_clip_its_own_times(library: Library, release: Release) -> None:
     """Releases of the processor used the times of the first clip for every clip, so each clip is compared with the
     prompt that the library makes of that clip alone.
     """
     case = Case("several", ("A", *OTHERS, "B"), SIZES)
-    prompt = build_prompts([case], layout)[0]
+    prompt = build_prompts([case], release.layout)[0]
     single_clip_cases = [Case("several", (clock,), (size,)) for clock, size in zip(OTHERS, SIZES, strict=True)]
     head, tail = "<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"
-    texts = [answer["text"].removeprefix(head).removesuffix(tail) for answer in library(environment, single_clip_cases)]
+    texts = [
+        answer["text"].removeprefix(head).removesuffix(tail)
+        for answer in library(release.environment, single_clip_cases)
+    ]
     assert prompt.text == f"{head}A{''.join(texts)}B{tail}"
     assert len(set(texts)) == 3
 
 
-@pytest.mark.parametrize(
-    ("environment", "layout"), [version for version in VERSIONS if version[0] != "transformers_4_57"]
-)
-def test_qwen3_5_prompts_equal_those_of_transformers(library: Library, environment: str, layout: Layout) -> None:
+@pytest.mark.parametrize("release", RELEASES[1:], ids=str)
+def test_qwen3_5_prompts_equal_those_of_transformers(library: Library, release: Release) -> None:
     """They are those of Qwen3-VL behind which thoughts are closed."""
     cases = [replace(case, family="qwen3_5") for case in CASES if case.random]
-    for case, prompt, answer in zip(cases, build_prompts(cases, layout), library(environment, cases), strict=True):
+    for case, prompt, answer in zip(
+        cases, build_prompts(cases, release.layout), library(release.environment, cases), strict=True
+    ):
         check_all_but_positions(case, prompt, answer)
         assert prompt.text.endswith("assistant\n<think>\n\n</think>")
         assert prompt.positions.tolist() == answer["placed"][0]["positions"], case.name
@@ -219,10 +219,10 @@ CALM = [Case("calm", (uniform_clock(4, 2_000), "When?"), ((84, 84),), "", "qwen2
 """SECONDS have whole seconds per pair of frames, PARTS have others, and the clip of CALM has small time positions."""
 
 
-@pytest.mark.parametrize("environment", [environment for environment, _ in VERSIONS])
-def test_qwen2_5_vl_prompts_equal_those_of_transformers(library: Library, environment: str) -> None:
+@pytest.mark.parametrize("release", RELEASES, ids=str)
+def test_qwen2_5_vl_prompts_equal_those_of_transformers(library: Library, release: Release) -> None:
     cases = [*SECONDS, *PARTS, *CALM]
-    for case, prompt, answer in zip(cases, build_prompts(cases), library(environment, cases), strict=True):
+    for case, prompt, answer in zip(cases, build_prompts(cases), library(release.environment, cases), strict=True):
         check_all_but_positions(case, prompt, answer)
 
 

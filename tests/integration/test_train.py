@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.integration.conftest import TRANSFORMERS, Ask, is_release
+from tests.integration.conftest import RELEASES, Ask, Release
 from videossr.engine.checkpoint import PROBE, PROBE_CLIP, Checkpoint, open_checkpoint, prompt_inputs
 from videossr.engine.model import VisionLanguageModel
 from videossr.models.tiny import Family, make_tiny
@@ -35,9 +35,9 @@ def scores(source: Checkpoint, model: VisionLanguageModel) -> torch.Tensor:
 
 @pytest.mark.parametrize("lora", [False, True])
 @pytest.mark.parametrize("family", ["qwen3_vl", "qwen2_5_vl"])
-@pytest.mark.parametrize("environment", TRANSFORMERS)
+@pytest.mark.parametrize("release", RELEASES, ids=str)
 def test_checkpoints_are_exchanged_with_other_releases_of_transformers(
-    ask: Ask, tmp_path: Path, environment: str, family: Family, lora: bool
+    ask: Ask, tmp_path: Path, release: Release, family: Family, lora: bool
 ) -> None:
     source = open_checkpoint(str(make_tiny(tmp_path / "source", family=family)))
     config = ModelConfig(lora=Lora(rank=4, alpha=8) if lora else None)
@@ -54,9 +54,9 @@ def test_checkpoints_are_exchanged_with_other_releases_of_transformers(
         "run": str(tmp_path / "there"),
         "lora": lora,
     }
-    side_answer = ask(environment, "checkpoint.py", question)
+    side_answer = ask(release.environment, "checkpoint.py", question)
 
-    assert is_release(side_answer["version"], environment)
+    assert side_answer["version"].startswith(f"{release}.")
     torch.testing.assert_close(torch.tensor(side_answer["read"]), scores(source, model), rtol=0, atol=CLOSE)
     assert side_answer["restored"] == side_answer["written"]
     torch.testing.assert_close(

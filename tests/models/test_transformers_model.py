@@ -24,7 +24,7 @@ from videossr.bench.records import read_run
 from videossr.cli import main
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.engine.checkpoint import prompt_inputs
-from videossr.engine.model import LinearPatches
+from videossr.engine.vision_tower import LinearPatches
 from videossr.models.base import Decoding, Request, Response
 from videossr.models.tiny import make_tiny
 from videossr.models.transformers_model import TransformersModel, TransformersSettings
@@ -105,6 +105,15 @@ def test_answer_is_the_same_in_every_batch(
     assert len(set(texts_of(answered_alone).values())) > len(requests) // 2
     assert all(response.prompt_tokens and response.prompt_tokens > 300 for response in answered_alone.values())
     assert model.waited > 0
+
+
+def test_answer_counts_the_tokens_of_thoughts(make: Make, tmp_path: Path, requests: list[Request]) -> None:
+    """A model with random weights does not end its thoughts, so nothing is left of an answer but their number."""
+    model = make(make_tiny(tmp_path / "model", family="qwen3_5"), thinking=True)
+    (response,) = answer_all(model, requests[:1], replace(SHORT, n=2)).values()
+    assert response.texts == ("", "")
+    assert response.answer_tokens == (SHORT.max_tokens,) * 2
+    assert response.finish == ("length", "length")
 
 
 def test_answer_is_that_of_transformers_generate(

@@ -121,6 +121,7 @@ def _answered(asked: Prediction, response: Response, wanted: int) -> Prediction:
         error=_storable(error),
         tries=response.tries,
         prompt_tokens=response.prompt_tokens,
+        answer_tokens=() if error else response.answer_tokens,
     )
 
 

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from statistics import fmean
 
 from videossr.bench.records import Run
 from videossr.rewards import scorer
@@ -40,6 +41,7 @@ class Outcomes:
         opening: the first word that most of `unparsed` begin with, each run of digits as `N`; empty where all answers
             have the asked form.
         openings: how many begin with it.
+        tokens: that the model wrote for an answer, on average, thoughts included; None where that is not known.
         advice: what to do about it; empty where there is nothing to say.
     """
 
@@ -50,6 +52,7 @@ class Outcomes:
     cut_off: int
     opening: str
     openings: int
+    tokens: float | None
     advice: str
 
     def line(self) -> str:
@@ -62,6 +65,8 @@ class Outcomes:
             form += f"; most often they begin with {self.opening!r} ({self.openings})"
         if self.cut_off:
             form += f"; {self.cut_off} were cut off by --max-tokens"
+        if self.tokens is not None:
+            form += f"; {self.tokens:.0f} tokens an answer"
         return f"{failed}; {form}" + (f". {self.advice}" if self.advice else "")
 
 
@@ -75,6 +80,7 @@ def outcomes(run: Run) -> Outcomes:
         if not scorer(prediction.data_source)(text, prediction.answer).parsed
     ]
     texts = [text for text, _ in unparsed]
+    tokens = [length for prediction in run.predictions for length in prediction.answer_tokens]
     opening, openings = most_common_opening(texts)
     return Outcomes(
         questions=len(run.predictions),
@@ -84,6 +90,7 @@ def outcomes(run: Run) -> Outcomes:
         cut_off=sum(end == "length" for _, end in unparsed),
         opening=opening,
         openings=openings,
+        tokens=fmean(tokens) if tokens else None,
         advice=_advice(texts, run.config.model),
     )
 

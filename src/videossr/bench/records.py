@@ -125,6 +125,7 @@ class Prediction:
         error: why there is no text.
         tries: how often it was asked.
         prompt_tokens: length of what the model read, where that is known.
+        answer_tokens: for each text, the tokens that the model wrote, thoughts included; none where that is not known.
     """
 
     id: str
@@ -141,6 +142,7 @@ class Prediction:
     error: str = ""
     tries: int = 1
     prompt_tokens: int | None = None
+    answer_tokens: tuple[Count, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,7 @@ class Response:
         error: the reason why there is no text; empty where there is one.
         tries: number of times that the question was sent.
         prompt_tokens: length of the prompt, where it is known.
+        answer_tokens: for each text, the tokens that the model wrote, thoughts included; none where that is not known.
     """
 
     index: int
@@ -79,6 +80,7 @@ class Response:
     error: str = ""
     tries: int = 1
     prompt_tokens: int | None = None
+    answer_tokens: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,7 +139,14 @@ class TransformersModel(Model[TransformersSettings]):
                 finish: tuple[Literal["stop", "length"], ...] = tuple(
                     "stop" if answer.ended else "length" for answer in answers
                 )
-                yield Response(index, texts, finish, tries=tries, prompt_tokens=len(prompt.ids))
+                yield Response(
+                    index,
+                    texts,
+                    finish,
+                    tries=tries,
+                    prompt_tokens=len(prompt.ids),
+                    answer_tokens=tuple(len(answer.ids) for answer in answers),
+                )
             return
         if again and short:  # what was kept of the prompt before took the room
             yield from self._answer(asked, decoding, tries + 1)

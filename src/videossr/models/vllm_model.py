@@ -154,7 +154,9 @@ class VLLMModel(Model[VLLMSettings]):
             if self._settings.thinking:
                 texts = tuple(map(without_thoughts, texts))
             ends = tuple(_finish(completion.finish_reason) for completion in output.outputs) * copies
-            yield Response(index, texts, ends, tries=tries, prompt_tokens=len(output.prompt_token_ids))
+            lengths = tuple(len(completion.token_ids) for completion in output.outputs) * copies
+            prompt = len(output.prompt_token_ids)
+            yield Response(index, texts, ends, tries=tries, prompt_tokens=prompt, answer_tokens=lengths)
 
 
 def check_version(version: str) -> None:

@@ -1,8 +1,9 @@
 """Share a prompt through the Gated DeltaNet layers of a tiny Qwen3.5, with another release of transformers.
 
-Question: {"model": folder}.
-Answer: {"transformers": its release, "logprobs", "gradients": the largest gaps to separate full passes with and without
-recomputation, those of gradients relative to the norm of each, "sampled": the largest gaps by layout}.
+Question: {"library", "model": folder}; for `library` see local.py.
+Answer: {"version", "error": why the model is not loaded}, or {"version", "logprobs", "gradients": the largest gaps to
+separate full passes with and without recomputation, those of gradients relative to the norm of each, "sampled": the
+largest gaps by layout}.
 """
 
 import json
@@ -10,16 +11,26 @@ import sys
 from contextlib import nullcontext
 from pathlib import Path
 
-import numpy as np
-import torch
-import torchvision_ops  # noqa: F401  (before transformers)
-import transformers
+import torchvision_ops  # noqa: F401  (first)
 
-from videossr.clock import uniform_clock
-from videossr.engine.checkpoint import open_checkpoint, prompt_inputs
-from videossr.engine.generation import generate
-from videossr.engine.shared_prefix import answer_scores, full_scores, gradient_checkpointing, read_prefix
-from videossr.question import VIDEO, Clip, Question
+QUESTION = json.load(sys.stdin)
+sys.path.append(QUESTION["library"])
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+import transformers  # noqa: E402
+
+from videossr.clock import uniform_clock  # noqa: E402
+from videossr.engine.checkpoint import open_checkpoint, prompt_inputs  # noqa: E402
+from videossr.engine.generation import generate  # noqa: E402
+from videossr.engine.shared_prefix import (  # noqa: E402
+    answer_scores,
+    full_scores,
+    gradient_checkpointing,
+    read_prefix,
+)
+from videossr.errors import VideoSSRError  # noqa: E402
+from videossr.question import VIDEO, Clip, Question  # noqa: E402
 
 ANSWERS = ([20], [21, 22, 23, 24, 25, 26], [30, 31, 32], [40, 41])
 
@@ -35,8 +46,14 @@ def gap(one: torch.Tensor, other: torch.Tensor) -> float:
 
 
 def main() -> None:
-    checkpoint = open_checkpoint(json.load(sys.stdin)["model"])
-    model = checkpoint.load(torch.device("cpu"), "float32", "sdpa")
+    answer = {"version": transformers.__version__}
+    out = Path(sys.argv[1])
+    try:
+        checkpoint = open_checkpoint(QUESTION["model"])
+        model = checkpoint.load(torch.device("cpu"), "float32", "sdpa")
+    except VideoSSRError as error:
+        out.write_text(json.dumps(answer | {"error": str(error)}), "utf-8")
+        return
     clock = uniform_clock(8, 4000)
     frames = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), np.uint8)
     question = Question("q", "videossr/grounding", "Look.", f"{VIDEO}\nWhen?", "1.0-2.0", (clock,))
@@ -45,7 +62,7 @@ def main() -> None:
     torch.stack([scores.logprobs.sum() for scores in full]).sum().backward()
     expected = gradients(model)
     largest = max(float(gradient.norm()) for gradient in expected.values())
-    answer = {"transformers": transformers.__version__, "logprobs": [], "gradients": [], "sampled": {}}
+    answer |= {"logprobs": [], "gradients": [], "sampled": {}}
     for within in (nullcontext(), gradient_checkpointing(model)):
         with within:
             scores = answer_scores(model, read_prefix(model, inputs), ANSWERS)
@@ -63,7 +80,7 @@ def main() -> None:
         alone = full_scores(model, inputs, [one.ids for one in drawn], banned=checkpoint.placeholders)
         pairs = zip(drawn, alone, strict=True)
         answer["sampled"][layout] = max(gap(torch.tensor(one.logprobs), two.logprobs[0]) for one, two in pairs)
-    Path(sys.argv[1]).write_text(json.dumps(answer), "utf-8")
+    out.write_text(json.dumps(answer), "utf-8")
 
 
 if __name__ == "__main__":

@@ -82,7 +82,8 @@ def test_answer_asks_every_question_once() -> None:
         index: (f"answer {index}",) for index in range(20)
     }
     assert all(
-        (response.finish, response.tries, response.prompt_tokens, response.error) == (("stop",), 1, 7, "")
+        (response.finish, response.tries, response.prompt_tokens, response.answer_tokens, response.error)
+        == (("stop",), 1, 7, (1,), "")
         for response in responses.values()
     )
     assert len(server.seen) == 20

@@ -185,6 +185,7 @@ class _Choice:
 @dataclass
 class _Usage:
     prompt_tokens: int | None = None
+    completion_tokens: int | None = None
 
 
 @dataclass
@@ -210,11 +211,13 @@ class Answer:
         texts: the answers.
         finish: for each, whether the model stopped by itself or the limit of tokens ended it.
         prompt_tokens: length of the prompt, where the server gives it.
+        tokens: for each answer, those that the model wrote. A server gives their sum, so none where there are several.
     """
 
     texts: list[str]
     finish: list[Literal["stop", "length"]]
     prompt_tokens: int | None
+    tokens: list[int]
 
 
 def read_answer(data: bytes) -> Answer:
@@ -240,7 +243,9 @@ def read_answer(data: bytes) -> Answer:
     finish: list[Literal["stop", "length"]] = [
         "length" if choice.finish_reason == "length" else "stop" for choice in completion.choices
     ]
-    return Answer(texts, finish, completion.usage.prompt_tokens if completion.usage else None)
+    usage = completion.usage or _Usage()
+    written = usage.completion_tokens
+    return Answer(texts, finish, usage.prompt_tokens, [written] if written is not None and len(texts) == 1 else [])
 
 
 def _without_text(choice: _Choice) -> str:

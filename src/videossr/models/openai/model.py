@@ -261,8 +261,16 @@ class OpenAIModel(Model[ServerSettings]):
         texts = [text for answer in answers for text in answer.texts]
         finish = [end for answer in answers for end in answer.finish]
         n = decoding.n
-        tokens = answers[0].prompt_tokens
-        return Response(index, tuple(texts[:n]), tuple(finish[:n]), tries=tries, prompt_tokens=tokens)
+        prompt = answers[0].prompt_tokens
+        written = tuple(tokens for answer in answers for tokens in answer.tokens)
+        return Response(
+            index,
+            tuple(texts[:n]),
+            tuple(finish[:n]),
+            tries=tries,
+            prompt_tokens=prompt,
+            answer_tokens=written if len(written) == n else (),
+        )
 
     async def _request(self, client: AsyncOpenAI, body: Body, decoding: Decoding, got: int, pace: Backoff) -> Answer:
         """Request one response. A request that is refused for an optional field is sent again without it.

@@ -142,6 +142,10 @@ class DataParallel:
         if bucket:
             _add_up(bucket)
 
+    def discard(self, optimizer: Optimizer) -> None:
+        """Forget the gradients instead of making a step."""
+        optimizer.zero()
+
 
 class FullyShardedParallel:
     """Every process has its part of gradient and optimizer. Weights are whole within a step, and gathered once for it.
@@ -192,6 +196,14 @@ class FullyShardedParallel:
         scores = self._model(**self._probe, use_cache=False).logits
         torch.autograd.backward(scores, torch.zeros_like(scores))
         self._synchronize(False)
+
+    def discard(self, optimizer: Optimizer) -> None:
+        """Forget the gradients instead of making a step; all processes call it.
+
+        They are summed first, since those that are not yet lie with the whole weights, where the optimizer has no part.
+        """
+        self.reduce(optimizer)
+        optimizer.zero()
 
     def _synchronize(self, now: bool) -> None:
         """Say whether the next backward pass sums the gradients of all processes."""

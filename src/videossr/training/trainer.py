@@ -208,7 +208,7 @@ class Trainer:
             ]
         )
         if not informative or not weight:
-            self._optimizer.zero()
+            self._parallel.discard(self._optimizer)
             if counted:
                 return Update(None, SkipReason.EQUAL.value)
             return Update(None, SkipReason.LEFT_OUT.value if groups else SkipReason.NO_ANSWER.value)

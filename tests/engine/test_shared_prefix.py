@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from itertools import chain
@@ -11,6 +11,7 @@ from typing import Any, get_args
 import peft
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 
 from tests.helpers.training import Inputs
 from videossr.dataset.dataset import VideoSSRDataset
@@ -159,6 +160,51 @@ def test_answer_scores_agree_for_several_clips_frozen_vision_and_recomputation(
         make(family, lora=lora, vision=vision), asked(family, clips=4, frames=4), UNEQUAL, recompute=recompute
     )
     assert any("visual" in name for name in grads) == vision
+
+
+class InDouble(TorchFunctionMode):
+    """Compute in float64 what a model computes in float32 whatever the type of its weights."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., object],
+        types: object,
+        args: Sequence[object] = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> object:
+        def double(value: object) -> object:
+            return torch.float64 if value is torch.float32 else value
+
+        if func is torch.Tensor.float:
+            func = torch.Tensor.double
+        return func(*map(double, args), **{name: double(value) for name, value in (kwargs or {}).items()})
+
+
+@pytest.fixture
+def in_double() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    with InDouble():
+        yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("family", get_args(Family))
+def test_answer_scores_are_those_of_full_passes_to_1e_9_in_float64(
+    make: Make, asked: Callable[..., Inputs], in_double: None, family: Family
+) -> None:
+    """So what they differ by in float32 is rounding."""
+    model = make(family).double()
+    if family.endswith("_moe"):
+        model.set_experts_implementation("eager")  # the other one has no float64
+    inputs = {name: tensor.double() if tensor.is_floating_point() else tensor for name, tensor in asked(family).items()}
+    reference = torch.zeros(len(UNEQUAL), 6)
+    rows, total, grads = run_separately(model, inputs, UNEQUAL, reference)
+    assert all(gradient.dtype == torch.float64 for gradient in grads.values())
+    shared_rows, shared_total, shared_grads = run_shared(model, inputs, UNEQUAL, reference)
+    assert all(is_close(*pair, 1e-9) for pair in zip(shared_rows, rows, strict=True))
+    assert shared_total == pytest.approx(total, rel=1e-9)
+    for name, gradient in grads.items():
+        assert (shared_grads[name] - gradient).norm() <= 1e-9 * gradient.norm().clamp(min=1e-3), name
 
 
 @pytest.mark.parametrize("family", ["qwen3_vl", "qwen3_5"])

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 LORA = ("model.lora.rank=64", "run.decode_groups=8")
-FULL = ("run.decode_groups=4",)
+FULL = ("run.decode_groups=8",)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@
 #     … bash examples/paper/ablations.sh rewards report                    # some of the steps, in this order
 #
 # The settings of run.sh hold here too, from the environment. A run that was stopped goes on when it is run again.
-# Costs in all, with the defaults: 12.7 + 5.9 hours of training on one H200, derived from 0.50 seconds a question by
+# Costs in all, with the defaults: 11.9 + 5.6 hours of training on one H200, derived from 0.47 seconds a question by
 # train-1xh200 (docs/results/train-gpu.md); 5 hours for prompts of benchmarks, estimated as in run.sh.
 set -euo pipefail
 # shellcheck source=examples/paper/run.sh
@@ -31,7 +31,7 @@ ablation() { # NAME BENCHES SETTING...
 }
 
 # 1. The questions of one task, and all of them, with either reward. All with the smooth one is the model of run.sh.
-# Costs: 12,000 + 6,000 + 12,000 questions twice and 30,000 once are 12.7 hours of one H200 (derived). The three
+# Costs: 12,000 + 6,000 + 12,000 questions twice and 30,000 once are 11.9 hours of one H200 (derived). The three
 # benchmarks have 6,785 questions: 0.4 hours for the prompts of each of 7 models (estimated).
 rewards() {
     local task reward only

@@ -52,7 +52,7 @@ def main(folder: Path, out: Path, recompute: bool, share: bool) -> None:
     optimizer = Optimizer(policy.model.named_parameters(), config.optim)
     worker = RolloutWorker(policy, config.run, config.grpo, PhaseTimer(policy.device))
     for step in (1, 2):  # moments are made in the first
-        (rollout,) = worker.rollout([PreparedQuestion(0, question, "counting", "counting", prompt)], step)
+        (rollout,) = worker.rollouts([PreparedQuestion(0, question, "counting", "counting", prompt)], step)
         rewards = score_answers(question, rollout.texts)
         advantages = group_advantages(reward_values(rewards, config.grpo), config.grpo.scale)
         group = select_answers(rollout, rewards, advantages, config.grpo)

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import math
 import traceback
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import torch
 
-from videossr.engine.generation import GeneratedAnswer, generate
+from videossr.engine.generation import GeneratedAnswer, generate_with_refill
 from videossr.engine.model import VisionLanguageModel
+from videossr.engine.sampling import Sampling, Seed
 from videossr.engine.shared_prefix import (
     SharedPrefix,
     TokenScores,
@@ -111,39 +113,65 @@ class RolloutWorker:
         self._banned = policy.checkpoint.placeholders
         self._shared = not policy.unshared
 
-    def rollout(self, questions: Sequence[PreparedQuestion], batch: int, *, keep_graph: bool = True) -> list[Rollout]:
-        """Sample G answers to each of several questions at once.
+    def rollouts(
+        self, questions: Iterable[PreparedQuestion], batch: int, *, keep_graph: bool = True
+    ) -> Iterator[Rollout]:
+        """Sample G answers to each question, `run.decode_groups` questions at a time.
+
+        A question is taken and its prompt read where there is a place. Learn from each rollout before the next is
+        taken: it is let go of then, so that no more than `run.decode_groups` prompts have a graph.
 
         Args:
             questions: the questions.
             batch: number of their batch; with the seed and a question's index it decides what is drawn.
             keep_graph: keep the graph of the prompts, for `losses` right after this.
+
+        Yields:
+            The answers to a question, as soon as all have ended.
         """
-        policy = self._policy
         size = self._grpo.rollouts
-        inputs = [policy.inputs(question.prompt) for question in questions]
-        with self._timer("prefill"), torch.set_grad_enabled(keep_graph and self._shared), self._checkpointing():
-            prefixes = [prefix for prompt in inputs for prefix in self._read(prompt)]
         rows = 1 if self._shared else size  # of the cache, for each question
-        with self._timer("decode"):
-            rows_of_answers = generate(
-                policy.model,
-                prefixes,
-                size // rows,
-                max_tokens=self._grpo.max_tokens,
-                seeds=[(self._run.seed, batch, question.index, row) for question in questions for row in range(rows)],
-                ends=policy.ends,
-                temperature=self._grpo.temperature,
-                banned=self._banned,
-            )
-        answers = [answer for row in rows_of_answers for answer in row]
-        rollouts = []
-        for number, question in enumerate(questions):
-            group = answers[number * size : (number + 1) * size]
-            texts = [policy.checkpoint.text(answer.content) for answer in group]
-            prefix = prefixes[number] if keep_graph and self._shared else None
-            rollouts.append(Rollout(question, group, texts, prefix))
-        return rollouts
+        keeps = keep_graph and self._shared
+        opened: dict[int, tuple[PreparedQuestion, SharedPrefix | None]] = {}
+
+        def prompts() -> Iterator[tuple[Seed, SharedPrefix]]:
+            waiting = enumerate(questions)
+            while True:
+                with self._timer("wait"):
+                    if (taken := next(waiting, None)) is None:
+                        return
+                number, question = taken
+                inputs = self._policy.inputs(question.prompt)
+                for chunk in self._chunks(rows):
+                    prefixes = self._read(inputs, chunk.stop - chunk.start, keeps)
+                    opened[number] = (question, prefixes[0] if keeps else None)
+                    for row in range(chunk.start, chunk.stop):
+                        # Popped, so that this function holds no prompt while others are learned from.
+                        yield (self._run.seed, batch, question.index, row), prefixes.pop(0)
+
+        sampling = Sampling(
+            max_tokens=self._grpo.max_tokens,
+            ends=self._policy.ends,
+            temperature=self._grpo.temperature,
+            banned=self._banned,
+        )
+        groups = generate_with_refill(
+            self._policy.model, prompts(), size // rows, sampling, at_once=rows * self._run.decode_groups
+        )
+        parts: dict[int, dict[int, list[GeneratedAnswer]]] = defaultdict(dict)
+        while True:
+            with self._timer("decode"):
+                if (done := next(groups, None)) is None:
+                    return
+            number, row = divmod(done[0], rows)
+            parts[number][row] = done[1]
+            if len(parts[number]) == rows:
+                answers = [answer for _, part in sorted(parts.pop(number).items()) for answer in part]
+                texts = [self._policy.checkpoint.text(answer.content) for answer in answers]
+                question, prefix = opened.pop(number)
+                rollout = Rollout(question, answers, texts, prefix)
+                del prefix
+                yield rollout
 
     def reference_logprobs(self, group: AnswerGroup) -> torch.Tensor | None:
         """Return the log-probabilities (G, A) of a group's answers under the reference, for the KL; None at KL 0."""
@@ -212,13 +240,11 @@ class RolloutWorker:
                 scores = self._token_scores(policy.model, inputs, gold, prefix, temperature=1.0)
                 return GroupLoss(-scores.logprobs.sum(), weight=float(len(gold[0])), kl=0.0)
 
-    def _read(self, inputs: dict[str, torch.Tensor]) -> Iterator[SharedPrefix]:
-        """Yield one prefix where it is shared, else one for each answer, read `run.rows` at once."""
-        if self._shared:
-            yield read_prefix(self._policy.model, inputs)
-            return
-        for rows in self._chunks(self._grpo.rollouts):
-            yield from read_prefix(self._policy.model, inputs, rows.stop - rows.start).rows()
+    def _read(self, inputs: dict[str, torch.Tensor], rows: int, with_gradient: bool) -> list[SharedPrefix]:
+        """Read a prompt for one row of the cache or, where it is not shared, for several."""
+        with self._timer("prefill"), torch.set_grad_enabled(with_gradient), self._checkpointing():
+            prefix = read_prefix(self._policy.model, inputs, rows)
+        return [prefix] if rows == 1 else prefix.rows()
 
     def _chunks(self, answers: int) -> list[slice]:
         """Return which answers go through the model at once."""

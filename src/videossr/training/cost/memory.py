@@ -223,7 +223,8 @@ def memory_plan(model: VisionLanguageModel, config: TrainConfig, load: Load, pro
             MemoryRow(f"moments, {config.optim.moments}", _moments(config, count) // parts, state),
             MemoryRow("weights and gradients that are not sharded yet", weights + 4 * count if whole else 0, "group"),
             MemoryRow("activations of the prompts", groups * keeps.prompt, "group"),
-            MemoryRow("key-value cache of sampling", groups * cache, "sampling"),
+            # Of several groups, the others are still being sampled while one is learned from.
+            MemoryRow("key-value cache of sampling", groups * cache, "group" if groups > 1 else "sampling"),
             MemoryRow(
                 "logits of one token", 4 * groups * load.answers * text.vocab_size * 4 if grpo else 0, "sampling"
             ),

@@ -94,11 +94,20 @@ class LanguageModel(Protocol):
     layers: ModuleList
 
 
+class HiddenStates(Protocol):
+    """The output of a forward pass without the head: `last_hidden_state` (rows, tokens, width)."""
+
+    last_hidden_state: Tensor
+
+
 class InnerModel(Protocol):
     """The vision tower and the language model."""
 
     visual: VisionTower
     language_model: LanguageModel
+
+    def __call__(self, **inputs: object) -> HiddenStates:
+        """Run a forward pass without the head."""
 
 
 class Layer(Protocol):
@@ -115,9 +124,6 @@ class Cache(Protocol):
 
     def get_seq_length(self) -> int:
         """Return how many tokens it holds."""
-
-    def batch_select_indices(self, indices: Tensor) -> None:
-        """Keep these rows alone."""
 
 
 class ModelOutput(Protocol):

@@ -214,6 +214,9 @@ class RunSettings:
     recompute: Annotated[
         bool, Field(description="keep one state a layer and compute the rest again: less memory, a third more work")
     ] = False
+    offload_activations: Annotated[
+        bool, Field(description="with recompute: keep these states in RAM, for prompts of many thousand tokens")
+    ] = False
     sharding: Annotated[
         Literal["none", "fsdp"],
         Field(description="over several processes: every one has it all (DDP), or between steps its part (FSDP2)"),

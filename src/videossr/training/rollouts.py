@@ -16,13 +16,13 @@ import torch
 
 from videossr.engine.generation import GeneratedAnswer, generate_with_refill
 from videossr.engine.model import VisionLanguageModel
+from videossr.engine.recomputation import gradient_checkpointing
 from videossr.engine.sampling import Sampling, Seed
 from videossr.engine.shared_prefix import (
     SharedPrefix,
     TokenScores,
     answer_scores,
     full_scores,
-    gradient_checkpointing,
     read_prefix,
 )
 from videossr.errors import ScoringError
@@ -268,8 +268,10 @@ class RolloutWorker:
         return scores
 
     def _checkpointing(self) -> AbstractContextManager[None]:
-        """Return a context in which passes with gradient keep what `run.recompute` says."""
-        return gradient_checkpointing(self._policy.model) if self._run.recompute else nullcontext()
+        """Return a context in which passes with gradient keep what the settings of the run say."""
+        if not self._run.recompute:
+            return nullcontext()
+        return gradient_checkpointing(self._policy.model, offload=self._run.offload_activations)
 
 
 def score_answers(question: Question, texts: Sequence[str]) -> list[Rewards]:

@@ -18,7 +18,8 @@ import transformers
 from videossr.clock import uniform_clock
 from videossr.engine.checkpoint import open_checkpoint, prompt_inputs
 from videossr.engine.generation import generate
-from videossr.engine.shared_prefix import answer_scores, full_scores, gradient_checkpointing, read_prefix
+from videossr.engine.recomputation import gradient_checkpointing
+from videossr.engine.shared_prefix import answer_scores, full_scores, read_prefix
 from videossr.question import VIDEO, Clip, Question
 
 ANSWERS = ([20], [21, 22, 23, 24, 25, 26], [30, 31, 32], [40, 41])

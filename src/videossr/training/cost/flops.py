@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from videossr.engine.model import VisionLanguageModel, VisionTowerConfig, as_module, base_model, delta_nets
-from videossr.engine.shared_prefix import SHARED
+from videossr.engine.shared_prefix import PACK_TOKENS, SHARED
 from videossr.prompt.base import Prompt
 from videossr.training.config import GrpoConfig, RunSettings
 
@@ -155,8 +155,11 @@ class Counter:
         seen, read = self._vision(load), self._read(load.prompt)
         vision, prefill = times * seen, times * (sum(read) + self._head)
         behind = load.answers * max(0, load.tokens - 1)
-        if shared:  # the answers are one packed sequence
-            layers, looks = behind * self._layers, self._attention * behind * (load.prompt + behind)
+        if shared:  # several answers are one packed sequence
+            full = max(1, PACK_TOKENS // max(1, load.tokens - 1))
+            sizes = [min(full, load.answers - first) for first in range(0, load.answers, full)]
+            beside = (load.tokens - 1) ** 2 * sum(size**2 for size in sizes)
+            layers, looks = behind * self._layers, self._attention * (behind * load.prompt + beside)
             chunks = load.answers * _chunks(load.tokens - 1)
         else:
             layers = behind * self._layers

@@ -175,7 +175,8 @@ def rebuild_cache(
         new = [layer_states(cache.layers.pop(0)) for cache in entering]
         if (kept or new)[0].recurrent:
             parts = [
-                states.changed(lambda side: side.unflatten(0, (-1, answers))[chosen].flatten(0, 1)) for states in kept
+                states.changed(lambda side: side.reshape(-1, answers, *side.shape[1:])[chosen].flatten(0, 1))
+                for states in kept
             ]
             parts += [states.changed(lambda side: side.expand(copies * answers, *side.shape[1:])) for states in new]
             convolved, state = (

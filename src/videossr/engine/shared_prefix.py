@@ -175,14 +175,16 @@ def answer_scores(
 
     firsts = torch.tensor([answer[0] for answer in answers], device=prefix.logits.device)
     first = _chosen(prefix.logits.expand(len(answers), -1), firsts, temperature, banned)
-    rows: list[list[torch.Tensor]] = [list(column.split(1)) for column in first]
+    rows: list[list[torch.Tensor]] = [list(torch.split(column, 1)) for column in first]
     call = partial(recomputed, score) if sum(lengths) > PACK_TOKENS else score
     for pack in _packs(lengths):
         tokens = torch.tensor([token for answer in answers[pack] for token in answer[1:]], device=firsts.device)
         hidden = _pack_states(model, prefix, answers[pack])
-        parts = [call(*part) for part in zip(hidden.split(PACK_TOKENS), tokens.split(PACK_TOKENS), strict=True)]
+        parts = [
+            call(*part) for part in zip(torch.split(hidden, PACK_TOKENS), torch.split(tokens, PACK_TOKENS), strict=True)
+        ]
         for column, scored in zip(rows, zip(*parts, strict=True), strict=True):
-            tails = torch.cat(scored).split(lengths[pack])
+            tails = torch.split(torch.cat(scored), lengths[pack])
             column[pack] = [torch.cat(row) for row in zip(column[pack], tails, strict=True)]
     return _padded(rows)
 
@@ -261,7 +263,7 @@ def full_scores(
         logits = model(**repeated, use_cache=False, logits_to_keep=tail.shape[1] + 1).logits
         present_logits = torch.cat([row[: len(answer)] for row, answer in zip(logits, micro_batch, strict=True)])
         columns = _chosen(present_logits, torch.cat(tails), temperature, banned)
-        yield _padded([column.split([len(answer) for answer in micro_batch]) for column in columns])
+        yield _padded([torch.split(column, [len(answer) for answer in micro_batch]) for column in columns])
 
 
 def following(steps: torch.Tensor, length: int | torch.Tensor, delta: int | torch.Tensor) -> torch.Tensor:

@@ -137,7 +137,8 @@ def measure() -> None:
         prompt = source.build(noise.question(0), noise.clips(0))
         load = load_of(prompt, 8, tokens)
         inputs = prompt_inputs(prompt, torch.device("cpu"), torch.float32)
-        shared, alone = (median(seconds) for seconds in take_turns(model, inputs, load))
+        turns = take_turns(model, inputs, load, source.placeholders)
+        shared, alone = (median(seconds) for seconds in turns)
         print(
             f"| {frames} | {load.prompt:,} | {tokens} | {shared:.2f} | {alone:.2f} | **{alone / shared:.1f}** "
             f"| {times_less(model, config, load):.1f} | {token_limit(load):.1f} |",
@@ -145,9 +146,9 @@ def measure() -> None:
         )
 
 
-def take_turns(model: Any, inputs: Mapping[str, torch.Tensor], load: Load) -> list[list[float]]:
-    """Return processor seconds of turns with the prompt shared, and without."""
-    sampling: Any = {"max_tokens": load.tokens, "ends": frozenset[int]()}
+def take_turns(model: Any, inputs: Mapping[str, torch.Tensor], load: Load, banned: Sequence[int]) -> list[list[float]]:
+    """Return processor seconds of turns with the prompt shared, and without; some tokens cannot be drawn."""
+    sampling: Any = {"max_tokens": load.tokens, "ends": frozenset[int](), "banned": banned}
 
     def shared() -> None:
         prefix = read_prefix(model, inputs)

@@ -194,13 +194,19 @@ def test_answer_scores_agree_where_answers_are_scored_in_packs(
     monkeypatch.setattr(shared_prefix, "PACK_TOKENS", 4)
     model = make(family)
     packs: list[int] = []
-    read: list[int] = []
+    scored: list[int] = []
+    allowed_scores = shared_prefix.allowed_scores
+
+    def record(logits: torch.Tensor, banned: Sequence[int]) -> torch.Tensor:
+        scored.append(len(logits))
+        return allowed_scores(logits, banned)
+
+    monkeypatch.setattr(shared_prefix, "allowed_scores", record)
     model.get_input_embeddings().register_forward_hook(lambda *args: packs.append(args[1][0].shape[1]))
-    model.lm_head.register_forward_pre_hook(lambda _, args: read.append(args[0].shape[-2]))
     inputs = asked(family)
     answer_scores(model, read_prefix(model, inputs), UNEQUAL)
     assert packs == [inputs["input_ids"].shape[1], 5, 3, 3]
-    assert read == [1, 4, 1, 3, 3]
+    assert scored == [6, 4, 1, 3, 3]  # the first token of each answer, and what follows
     assert_equal_gradients(model, inputs, UNEQUAL, recompute=recompute)
 
 

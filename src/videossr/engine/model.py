@@ -94,20 +94,11 @@ class LanguageModel(Protocol):
     layers: ModuleList
 
 
-class HiddenStates(Protocol):
-    """The output of a forward pass without the head: `last_hidden_state` (rows, tokens, width)."""
-
-    last_hidden_state: Tensor
-
-
 class InnerModel(Protocol):
     """The vision tower and the language model."""
 
     visual: VisionTower
     language_model: LanguageModel
-
-    def __call__(self, **inputs: object) -> HiddenStates:
-        """Run a forward pass without the head."""
 
 
 class Layer(Protocol):

@@ -14,8 +14,10 @@ call these functions: docs/concepts/shared-prefix.md shows how. `benchmarks/trai
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 import transformers
@@ -210,13 +212,25 @@ def _pack_states(model: VisionLanguageModel, prefix: SharedPrefix, answers: Sequ
     step = torch.cat([torch.arange(length) for length in lengths]).to(device)
     own_tokens = (owner[:, None] == owner) & (step[:, None] >= step)
     mask = torch.cat([own_tokens.new_ones(len(packed), prefix.length), own_tokens], 1)
-    out = base_model(model).model(
-        input_ids=packed[None],
-        attention_mask=mask[None, None],
-        position_ids=following(step[None], prefix.length, prefix.delta),
-        **cache_arguments(model, _packed_cache(model, prefix, lengths)),
-    )
-    return out.last_hidden_state[0]
+    with _without_head(model):
+        out = model(
+            input_ids=packed[None],
+            attention_mask=mask[None, None],
+            position_ids=following(step[None], prefix.length, prefix.delta),
+            **cache_arguments(model, _packed_cache(model, prefix, lengths)),
+        )
+    return out.logits[0]
+
+
+@contextmanager
+def _without_head(model: VisionLanguageModel) -> Iterator[None]:
+    """Let a model return hidden states in place of logits. Its own `forward` runs, whose hooks FSDP needs."""
+    head: Any = base_model(model).lm_head
+    head.forward = torch.clone  # no view, of whose gradients FSDP would warn
+    try:
+        yield
+    finally:
+        del head.forward  # the instance's, so that the class's is seen again
 
 
 def _packed_cache(model: VisionLanguageModel, prefix: SharedPrefix, lengths: Sequence[int]) -> Cache:

@@ -1,11 +1,12 @@
 """Tell what sharing a prompt gives for long answers and many frames: counted on Qwen3-VL-8B, measured on a small model.
 
     python -m benchmarks.sharing count        # operations of a group, memory of 30,000 tokens, steps of sampling
-    python -m benchmarks.sharing measure      # processor time of a group, a quarter of an hour
+    python -m benchmarks.sharing measure      # processor time of a group, half an hour
 
 Measured is all that a group asks of the model: the prompt is read, answers are sampled, scored and gone back through,
-with the prompt shared and without, in turns, in one thread. The first turn is a warm-up; figures are medians of
-processor time. The model has random weights, and no answer ends by itself. The tables are in docs/results/long.md.
+with the prompt shared and without, in turns, in one thread. A group of one short answer is the warm-up; figures are
+medians of processor time. The model has random weights, and no answer ends by itself. The tables are in
+docs/results/long.md.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import heapq
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -36,13 +38,11 @@ FRAMES = (48, 128, 256, 768)
 TOKENS = (16, 128, 512)
 GROUPS = (8, 16)
 
-POINTS = ((48, 16), (48, 128), (48, 512), (128, 16), (128, 128), (128, 512))
+POINTS = ((48, 16), (48, 128), (48, 512), (128, 16), (128, 128))
 """Frames and tokens of an answer that are measured, with 8 answers."""
 
 SIDE = {"8B": 256, "small": 256}
 """Of a frame, in pixels."""
-
-TURNS = 3
 
 QUESTIONS, AT_ONCE = 64, 4
 """Of a batch, and of those that are answered at once, where steps of sampling are counted."""
@@ -123,7 +123,7 @@ def steps_with_refill(lengths: Sequence[int], at_once: int) -> int:
     return max(ends)
 
 
-def measure() -> None:
+def measure(turns: int) -> None:
     """Print processor seconds of a group, shared and not."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch:
@@ -137,8 +137,9 @@ def measure() -> None:
         prompt = source.build(noise.question(0), noise.clips(0))
         load = load_of(prompt, 8, tokens)
         inputs = prompt_inputs(prompt, torch.device("cpu"), torch.float32)
-        turns = take_turns(model, inputs, load, source.placeholders)
-        shared, alone = (median(seconds) for seconds in turns)
+        take_turns(model, inputs, replace(load, answers=1, tokens=2), source.placeholders, 1)
+        seconds = take_turns(model, inputs, load, source.placeholders, turns)
+        shared, alone = (median(column) for column in seconds)
         print(
             f"| {frames} | {load.prompt:,} | {tokens} | {shared:.2f} | {alone:.2f} | **{alone / shared:.1f}** "
             f"| {times_less(model, config, load):.1f} | {token_limit(load):.1f} |",
@@ -146,7 +147,9 @@ def measure() -> None:
         )
 
 
-def take_turns(model: Any, inputs: Mapping[str, torch.Tensor], load: Load, banned: Sequence[int]) -> list[list[float]]:
+def take_turns(
+    model: Any, inputs: Mapping[str, torch.Tensor], load: Load, banned: Sequence[int], turns: int
+) -> list[list[float]]:
     """Return processor seconds of turns with the prompt shared, and without; some tokens cannot be drawn."""
     sampling: Any = {"max_tokens": load.tokens, "ends": frozenset[int](), "banned": banned}
 
@@ -168,19 +171,24 @@ def take_turns(model: Any, inputs: Mapping[str, torch.Tensor], load: Load, banne
 
     ways: list[Callable[[], None]] = [shared, alone]
     seconds: list[list[float]] = [[] for _ in ways]
-    for _ in range(TURNS):
+    for _ in range(turns):
         for way, column in zip(ways, seconds, strict=True):
             start = time.process_time()
             way()
             column.append(time.process_time() - start)
-    return [column[1:] for column in seconds]
+    return seconds
 
 
 def main() -> None:
     """Read the command line, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("does", choices=("count", "measure"))
-    (count if parser.parse_args().does == "count" else measure)()
+    parser.add_argument("--turns", type=int, default=3, help="of each way, where seconds are measured")
+    chosen = parser.parse_args()
+    if chosen.does == "count":
+        count()
+    else:
+        measure(chosen.turns)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ Evaluation and training differ in how the answers lie in a batch, and in where t
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -93,7 +94,9 @@ def generate(
         banned=banned,
         layout=layout,
     )
-    groups = dict(generate_with_refill(model, zip(seeds, prefixes, strict=True), n, sampling, at_once=len(seeds)))
+    waiting = iter(prefixes)
+    prompts = ((seed, next(waiting)) for seed in seeds)
+    groups = dict(generate_with_refill(model, prompts, n, sampling, at_once=len(seeds)))
     return [groups[number] for number in range(len(seeds))]
 
 
@@ -126,12 +129,13 @@ def generate_with_refill(
         FloatingPointError: scores of the model are no numbers.
     """
     batch = _Batch(model, n, sampling)
-    waiting = enumerate(prompts)
+    waiting, numbers = iter(prompts), itertools.count()  # not `enumerate`, which holds what it gave last
     places = at_once
     while True:
         entering: list[_Entry] = []
         while places > len(entering) and (taken := next(waiting, None)):
-            number, (seed, prefix) = taken
+            seed, prefix = taken
+            number = next(numbers)
             group = _Group(number, n, sampling, noise_of(sampling.layout, seed, prefix.logits.device))
             _draw([(group, answer) for answer in range(n)], prefix.logits.expand(n, -1), sampling)
             if group.is_complete:

@@ -143,7 +143,7 @@ validate() {
 
 # 4. GRPO, one epoch: 30,000 questions, 64 a step, 8 answers each, smooth rewards, KL 1e-3, rate 1e-6, all weights.
 # Costs: the paper reports 16 hours on 8 H200. Here, on one H200 by train-1xh200: 3.9 hours, derived and not
-# measured (docs/results/train-gpu.md); nothing is derived for 8 cards. Memory on a card: 96 GiB by train-1xh200,
+# measured (docs/results/train-gpu.md); nothing is derived for 8 cards. Memory on a card: 97 GiB by train-1xh200,
 # derived. Disk: a checkpoint is 114 GiB by train-paper (weights 16, float32 masters 33, moments 65) and 33 GiB by
 # train-1xh200, derived from the table of memory there; two are kept while a third is written.
 train() {

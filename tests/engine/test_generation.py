@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, get_args
 
 import numpy as np
@@ -12,8 +12,9 @@ from scipy import stats
 
 from tests.helpers.training import Inputs
 from videossr.engine.checkpoint import Checkpoint
-from videossr.engine.generation import GeneratedAnswer, choose_tokens, generate, truncate
-from videossr.engine.shared_prefix import answer_scores, full_scores, read_prefix
+from videossr.engine.generation import GeneratedAnswer, generate, generate_with_refill
+from videossr.engine.sampling import Layout, Sampling, Seed, choose_tokens, truncate
+from videossr.engine.shared_prefix import SharedPrefix, answer_scores, full_scores, read_prefix
 from videossr.models.tiny import Family
 
 Asked = Callable[..., Inputs]
@@ -104,6 +105,41 @@ def test_generate_cuts_answers_at_their_end_token(model: Any, asked: Asked, fami
         assert answer.ids == (uncut.ids if end is None else uncut.ids[: end + 1])
         assert len(answer.logprobs) == len(answer.ids)
     assert len({len(answer.ids) for answer in bound}) > 2
+
+
+@pytest.mark.parametrize("layout", get_args(Layout))
+def test_generate_with_refill_draws_the_same_answers_in_fewer_steps(
+    model: Any, asked: Asked, family: str, layout: Layout
+) -> None:
+    """Prompts that end soon lie between others, and one that enters finds the rest at other columns of the cache."""
+    vocabulary = model.config.get_text_config().vocab_size
+    settings: dict[str, Any] = {"max_tokens": 12, "ends": frozenset(range(0, vocabulary, 5)), "layout": layout}
+    inputs = [asked(family, clips=1 + seed // 4, frames=4 + seed % 2, seed=seed) for seed in range(6)]
+    drawn = draw_answers(model, inputs, 3, **settings)
+    lengths = [max(len(answer.ids) for answer in group) for group in drawn]
+    by_length = sorted(range(6), key=lengths.__getitem__)
+    order = [by_length[place] for place in (5, 0, 4, 1, 3, 2)]
+    taken: list[int] = []
+    done: dict[int, list[GeneratedAnswer]] = {}
+    widths: list[int] = []
+
+    def prompts() -> Iterator[tuple[Seed, SharedPrefix]]:
+        for number in order:
+            taken.append(number)
+            yield (0, number), read_prefix(model, inputs[number])
+
+    hook = model.get_input_embeddings().register_forward_hook(lambda *args: widths.append(args[1][0].shape[1]))
+    for place, answers in generate_with_refill(model, prompts(), 3, Sampling(**settings), at_once=2):
+        assert len(taken) - len(done) <= 2, "a prompt is taken before there is a place"
+        done[order[place]] = answers
+    hook.remove()
+    for number, group in enumerate(drawn):
+        assert [answer.ids for answer in done[number]] == [answer.ids for answer in group]
+        for answer, alone in zip(done[number], group, strict=True):
+            assert answer.logprobs == pytest.approx(alone.logprobs, abs=2e-5)
+    assert list(done) != order, "they come as they end"
+    steps = sum(width <= 3 for width in widths)  # a step reads a token of each of the three answers, or of one
+    assert steps < sum(lengths[number] - 1 for number in order[::2])
 
 
 def test_generate_makes_no_step_after_all_answers_have_ended(model: Any, asked: Asked, family: str) -> None:

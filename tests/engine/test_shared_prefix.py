@@ -19,6 +19,7 @@ from videossr.engine import shared_prefix
 from videossr.engine.checkpoint import Checkpoint, prompt_inputs
 from videossr.engine.kv_cache import cache_arguments, empty_cache
 from videossr.engine.model import as_module
+from videossr.engine.recomputation import HostMemory, gradient_checkpointing
 from videossr.engine.shared_prefix import (
     SharedPrefix,
     TokenScores,
@@ -26,7 +27,6 @@ from videossr.engine.shared_prefix import (
     can_share,
     following,
     full_scores,
-    gradient_checkpointing,
     read_prefix,
 )
 from videossr.engine.split_backward import split_backward
@@ -113,13 +113,13 @@ def is_close(actual: torch.Tensor, expected: torch.Tensor, tolerance: float = 1e
 
 
 def assert_equal_gradients(
-    model: Any, inputs: Inputs, answers: Sequence[Sequence[int]], *, recompute: bool = False
+    model: Any, inputs: Inputs, answers: Sequence[Sequence[int]], *, recompute: bool = False, offload: bool = False
 ) -> dict[str, torch.Tensor]:
     """Check that both ways agree, and return the gradients."""
     torch.manual_seed(1)
     reference = -3 * torch.rand(len(answers), max(map(len, answers)))
     rows, total, grads = run_separately(model, inputs, answers, reference)
-    with gradient_checkpointing(model) if recompute else nullcontext():
+    with gradient_checkpointing(model, offload=offload) if recompute else nullcontext():
         actual = run_shared(model, inputs, answers, reference)
     tolerance = rounding(model)
     assert all(is_close(*pair, tolerance) for pair in zip(actual[0], rows, strict=True))
@@ -228,6 +228,57 @@ def test_split_backward_without_a_backward_pass_leaves_no_gradient(make: Make, a
     with split_backward(read_prefix(model, asked())) as leaves:
         answer_scores(model, leaves, UNEQUAL)
     assert not take_gradients(model)
+
+
+@pytest.mark.parametrize("family", ["qwen3_vl", "qwen3_5"])
+def test_answer_scores_agree_with_offloaded_activations(
+    make: Make, asked: Callable[..., Inputs], family: Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What layers keep is copied, and weights are not."""
+    model = make(family)
+    weights = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
+    copied: list[torch.Size] = []
+    pack = HostMemory._pack
+
+    def record(memory: HostMemory, tensor: torch.Tensor) -> tuple[torch.device, torch.Tensor]:
+        device, kept = pack(memory, tensor)
+        is_copy = kept.data_ptr() != tensor.data_ptr()
+        assert is_copy != (tensor.untyped_storage().data_ptr() in weights)
+        if is_copy:
+            copied.append(tensor.shape)
+        return device, kept
+
+    monkeypatch.setattr(HostMemory, "_pack", record)
+    inputs = asked(family, clips=2)
+    assert_equal_gradients(model, inputs, UNEQUAL, recompute=True, offload=True)
+    text = model.config.get_text_config()
+    prompt = torch.Size((1, inputs["input_ids"].shape[1], text.hidden_size))
+    assert copied.count(prompt) >= text.num_hidden_layers
+
+
+@pytest.mark.parametrize("family", ["qwen3_vl", "qwen3_5"])
+@pytest.mark.parametrize("recompute", [False, True])
+def test_answer_scores_agree_where_answers_are_scored_in_packs(
+    make: Make, asked: Callable[..., Inputs], family: Family, recompute: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer that is longer than a pack is one of its own, which the head reads in two."""
+    monkeypatch.setattr(shared_prefix, "PACK_TOKENS", 4)
+    model = make(family)
+    packs: list[int] = []
+    scored: list[int] = []
+    allowed_scores = shared_prefix.allowed_scores
+
+    def record(logits: torch.Tensor, banned: Sequence[int]) -> torch.Tensor:
+        scored.append(len(logits))
+        return allowed_scores(logits, banned)
+
+    monkeypatch.setattr(shared_prefix, "allowed_scores", record)
+    model.get_input_embeddings().register_forward_hook(lambda *args: packs.append(args[1][0].shape[1]))
+    inputs = asked(family)
+    answer_scores(model, read_prefix(model, inputs), UNEQUAL)
+    assert packs == [inputs["input_ids"].shape[1], 5, 3, 3]
+    assert scored == [6, 4, 1, 3, 3]  # the first token of each answer, and what follows
+    assert_equal_gradients(model, inputs, UNEQUAL, recompute=recompute)
 
 
 def test_answer_scores_agree_for_a_jigsaw_of_real_clips(make: Make, tiny: Tiny, dataset: Any) -> None:

@@ -267,7 +267,7 @@ def test_answer_halves_the_batch_when_memory_runs_out(
     model_of(model).register_forward_pre_hook(run_out_of_memory, with_kwargs=True)
     responses = answer_all(model, requests)
     assert texts_of(responses) == texts_of(answered_alone)
-    assert {response.tries for response in responses.values()} == {3}
+    assert {response.tries for response in responses.values()} == {2, 3}  # the second half is a smaller batch
     assert model.describe()["batch"] == 2
 
 

@@ -47,7 +47,7 @@ def test_grpo_step_calls_the_parts_of_a_step_in_order() -> None:
     calls = sorted((node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)), key=lambda c: c.lineno)
     names = [ast.unparse(call.func).rpartition(".")[2] for call in calls]
     parts = (
-        "rollout",
+        "rollouts",
         "score_answers",
         "group_advantages",
         "reference_logprobs",

@@ -58,6 +58,7 @@ OTHER: dict[str, Any] = {
     "run.rows": 2,
     "run.decode_groups": 2,
     "run.recompute": False,
+    "run.offload_activations": True,
     "run.sharding": "none",
     "run.memory_gib": 10.0,
     "run.peak_tflops": 100.0,

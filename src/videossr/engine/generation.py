@@ -1,6 +1,8 @@
 """Generate answers: one loop for evaluation and training, behind prompts that were read once.
 
-The two differ in how the answers lie in a batch, and in where the noise of sampling comes from:
+A batch has a number of places. Where a prompt has all its answers, the next prompt takes its place.
+
+Evaluation and training differ in how the answers lie in a batch, and in where the noise of sampling comes from:
 
 - `packed`, for training: a row is a prompt, and a step is one token of each of its answers, which see the prompt and
   themselves. The keys and values of the prompt are so looked at once a step. The family must allow any attention mask.
@@ -10,20 +12,21 @@ The two differ in how the answers lie in a batch, and in where the noise of samp
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from itertools import groupby
+from math import isfinite
+from operator import itemgetter
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from videossr.engine.kv_cache import ROOM, batch_caches, cache_arguments
+from videossr.engine.kv_cache import ROOM, cache_arguments, rebuild_cache
 from videossr.engine.linear_attention import OneTokenEach, prepare_linear_attention
 from videossr.engine.model import Cache, VisionLanguageModel, has_delta_nets
+from videossr.engine.sampling import Layout, Noise, Sampling, Seed, choose_tokens, noise_of, truncate
 from videossr.engine.shared_prefix import SharedPrefix, allowed_scores, following
-
-Layout = Literal["packed", "rows"]
 
 
 @dataclass(frozen=True)
@@ -46,14 +49,13 @@ class GeneratedAnswer:
         return self.ids[:-1] if self.ended else self.ids
 
 
-@torch.no_grad()
 def generate(
     model: VisionLanguageModel,
     prefixes: Iterable[SharedPrefix],
     n: int,
     *,
     max_tokens: int,
-    seeds: Sequence[tuple[int, ...]],
+    seeds: Sequence[Seed],
     ends: frozenset[int],
     temperature: float = 1.0,
     top_k: int = 0,
@@ -61,9 +63,7 @@ def generate(
     banned: Sequence[int] = (),
     layout: Layout = "packed",
 ) -> list[list[GeneratedAnswer]]:
-    """Generate N answers to each of K prompts.
-
-    What is drawn for a prompt depends on its own seed alone, up to rounding.
+    """Generate N answers to each of K prompts, all at once.
 
     Args:
         model: the one that has read the prompts.
@@ -71,14 +71,13 @@ def generate(
             so that no prompt is in memory twice.
         n: answers a prompt.
         max_tokens: of an answer, at most.
-        seeds: of each prompt.
+        seeds: of each prompt. What is drawn for it depends on its own seed alone, up to rounding.
         ends: tokens that end an answer.
-        temperature: by which scores are divided; 0: the most probable token is taken.
-        top_k: draw from the most probable tokens alone; 0: from all.
-        top_p: draw from the most probable tokens alone that have this share together.
+        temperature: see `Sampling`, as for what follows.
+        top_k: tokens that may be drawn.
+        top_p: their share.
         banned: tokens that are never drawn.
-        layout: "packed" draws float32 noise on the device; "rows" draws float64 noise on the host, the same whatever
-            the device.
+        layout: of the batch.
 
     Returns:
         N answers for each prompt.
@@ -86,216 +85,254 @@ def generate(
     Raises:
         FloatingPointError: scores of the model are no numbers.
     """
-    batch: _Packed | _Rows
-    noise: Noise
-    if layout == "packed":
-        batch = _Packed(model, list(prefixes), n, max_tokens)
-        noise = DeviceNoise(seeds, batch.logits.device)
-    else:
-        batch = _Rows(model, prefixes, n)
-        noise = HostNoise(seeds, batch.logits.device)
-    logits = batch.logits
-    count = len(logits)
-    tokens = torch.zeros(count, max_tokens, dtype=torch.int64, device=logits.device)
-    logprobs = torch.zeros(count, max_tokens, device=logits.device)
-    stops = torch.tensor(sorted(ends), device=logits.device)
-    live = torch.arange(count, device=logits.device)  # answers that are in the batch
-    has_ended = torch.zeros(count, dtype=torch.bool, device=logits.device)
-    length = 0
-    for step in range(max_tokens):
-        scores = allowed_scores(logits, banned)
-        if not torch.isfinite(scores.amax(-1)).all():
-            raise FloatingPointError("the model's scores are no numbers")
-        if temperature == 0:
-            logp = scores.log_softmax(-1)
-            drawn = scores.argmax(-1)
-        else:
-            logp = (scores.to(noise.dtype) / temperature).log_softmax(-1)
-            drawn = choose_tokens(truncate(logp, top_k, top_p), noise.draw(n, logp.shape[-1])[live])
-        tokens[live, step] = drawn
-        logprobs[live, step] = logp.gather(-1, drawn[:, None])[:, 0].float()
-        is_end = torch.isin(drawn, stops)
-        has_ended[live] |= is_end
-        length = step + 1
-        if length == max_tokens or has_ended.all():
-            break
-        if isinstance(batch, _Rows) and is_end.any():
-            going = (~is_end).nonzero()[:, 0]
-            batch.keep(going)
-            live, drawn = live[going], drawn[going]
-        logits = batch.forward(drawn, step)
-    answers = _cut(tokens[:, :length].tolist(), logprobs[:, :length].tolist(), ends)
-    return [answers[first : first + n] for first in range(0, count, n)]
+    sampling = Sampling(
+        max_tokens=max_tokens,
+        ends=ends,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        banned=banned,
+        layout=layout,
+    )
+    waiting = iter(prefixes)
+    prompts = ((seed, next(waiting)) for seed in seeds)
+    groups = dict(generate_with_refill(model, prompts, n, sampling, at_once=len(seeds)))
+    return [groups[number] for number in range(len(seeds))]
 
 
-def choose_tokens(logprobs: Tensor, waits: Tensor) -> Tensor:
-    """Draw one token (R,) for each row of log-probabilities (R, V), by an exponential race.
+@torch.no_grad()
+def generate_with_refill(
+    model: VisionLanguageModel,
+    prompts: Iterable[tuple[Seed, SharedPrefix]],
+    n: int,
+    sampling: Sampling,
+    *,
+    at_once: int,
+) -> Iterator[tuple[int, list[GeneratedAnswer]]]:
+    """Generate N answers to each prompt, some prompts at a time: one that has its answers makes place for the next.
 
-    Each token comes at a rate of its probability, and the first is drawn. So an error in the last digit of a score
-    changes the choice only where two come at the same time.
+    So a long answer does not hold the prompts that are still to come.
 
     Args:
-        logprobs: (R, V); they need not be normalized, and -inf is never drawn.
-        waits: (R, V), drawn from the exponential distribution of rate 1: all the chance there is in it.
+        model: the one that has read the prompts.
+        prompts: the seed of each, and what the model kept of it, see `generate`. They are taken, and may be read, where
+            there is a place.
+        n: answers a prompt.
+        sampling: how they are drawn.
+        at_once: prompts in the batch, at most.
+
+    Yields:
+        The number of a prompt, from 0, and its answers, in the order in which they end. The next prompt is taken after
+        that, so that of the prompts taken at most `at_once` have no answers yet.
+
+    Raises:
+        FloatingPointError: scores of the model are no numbers.
     """
-    return (logprobs - waits.clamp(min=1e-30).log()).argmax(-1)
+    batch = _Batch(model, n, sampling)
+    waiting, numbers = iter(prompts), itertools.count()  # not `enumerate`, which holds what it gave last
+    places = at_once
+    while True:
+        entering: list[_Entry] = []
+        while places > len(entering) and (taken := next(waiting, None)):
+            seed, prefix = taken
+            number = next(numbers)
+            group = _Group(number, n, sampling, noise_of(sampling.layout, seed, prefix.logits.device))
+            _draw([(group, answer) for answer in range(n)], prefix.logits.expand(n, -1), sampling)
+            if group.is_complete:
+                yield number, group.answers()
+            else:
+                entering.append(_Entry(group, prefix.detached().cache(), prefix.length, prefix.delta))
+            del taken, prefix  # its keys and values are now in `entering` alone, which is taken apart
+        places -= len(entering)
+        batch.change(entering)
+        if not batch.rows:
+            return
+        _draw(batch.answers(), batch.forward(), sampling)
+        complete = [group for group in batch.groups() if group.is_complete]
+        places += len(complete)
+        if not any(row.is_going for row in batch.rows):
+            batch.change([])  # its cache is free while the caller has the answers
+        yield from ((group.number, group.answers()) for group in complete)
 
 
-def truncate(logprobs: Tensor, top_k: int, top_p: float) -> Tensor:
-    """Keep of log-probabilities (R, V) what `top_k` and then `top_p` leave; the rest becomes -inf. 0 and 1 keep all."""
-    if not top_k and top_p == 1:
-        return logprobs
-    ranked, order = logprobs.sort(dim=-1, descending=True, stable=True)
-    if top_k:
-        ranked = ranked[:, :top_k]
-        order = order[:, :top_k]
-    shares = ranked.exp()
-    mass = shares.cumsum(-1)
-    kept = mass - shares < top_p * mass[:, -1:]
-    return torch.full_like(logprobs, -torch.inf).scatter(-1, order, ranked.masked_fill(~kept, -torch.inf))
-
-
-class Noise(Protocol):
-    """A source of exponential noise, with a seed for each of K prompts.
+class _Group:
+    """The answers to one prompt while they are written.
 
     Attributes:
-        dtype: of the noise; tokens are chosen in this precision.
+        number: of the prompt.
+        noise: of its answers.
+        ids: the tokens of each answer so far.
+        ended: whether each answer has ended.
     """
 
-    dtype: torch.dtype
+    def __init__(self, number: int, n: int, sampling: Sampling, noise: Noise) -> None:
+        self.number = number
+        self.noise = noise
+        self.ids: list[list[int]] = [[] for _ in range(n)]
+        self.ended = [False] * n
+        self._logprobs: list[list[float]] = [[] for _ in range(n)]
+        self._sampling = sampling
 
-    def draw(self, n: int, vocabulary: int) -> Tensor:
-        """Return noise (K * n, V) for one token of each of n answers to each prompt."""
+    def add(self, answer: int, token: int, logprob: float) -> None:
+        """Add a token to an answer, if it has not ended."""
+        if not self.ended[answer]:
+            self.ids[answer].append(token)
+            self._logprobs[answer].append(logprob)
+            self.ended[answer] = token in self._sampling.ends
+
+    @property
+    def is_complete(self) -> bool:
+        """Tell whether all answers have ended or are as long as they may be."""
+        return all(self.ended) or max(map(len, self.ids)) == self._sampling.max_tokens
+
+    def answers(self) -> list[GeneratedAnswer]:
+        """Return all answers."""
+        return [GeneratedAnswer(*answer) for answer in zip(self.ids, self._logprobs, self.ended, strict=True)]
 
 
-class DeviceNoise:
-    """Draw float32 noise on the device: fast, and other on another kind of device."""
-
-    dtype = torch.float32
-
-    def __init__(self, seeds: Sequence[tuple[int, ...]], device: torch.device) -> None:
-        """Take a seed of several numbers for each prompt, so that neighbours share nothing."""
-        self._device = device
-        self._generators = []
-        for seed in seeds:
-            state = int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> np.uint64(1))
-            self._generators.append(torch.Generator(device).manual_seed(state))
-
-    def draw(self, n: int, vocabulary: int) -> Tensor:
-        """Return noise (K * n, V) for one token of each of n answers to each prompt."""
-        shape = (n, vocabulary)
-        parts = [
-            torch.empty(shape, device=self._device).exponential_(generator=generator) for generator in self._generators
+def _draw(answers: Sequence[tuple[_Group, int]], logits: Tensor, sampling: Sampling) -> None:
+    """Draw the next token of answers by logits (A, V), one row for each; those of a group are neighbours."""
+    scores = allowed_scores(logits, sampling.banned)
+    if sampling.temperature == 0:
+        logp = scores.log_softmax(-1)
+        drawn = scores.argmax(-1)
+    else:
+        noise = [
+            group.noise.draw(len(group.ids), scores.shape[-1])[[answer for _, answer in members]]
+            for group, members in groupby(answers, key=itemgetter(0))
         ]
-        return torch.cat(parts)
+        logp = (scores.to(noise[0].dtype) / sampling.temperature).log_softmax(-1)
+        drawn = choose_tokens(truncate(logp, sampling.top_k, sampling.top_p), torch.cat(noise))
+    logprobs = logp.gather(-1, drawn[:, None])[:, 0].float().tolist()
+    if not all(map(isfinite, logprobs)):
+        raise FloatingPointError("the model's scores are no numbers")
+    for (group, answer), token, logprob in zip(answers, drawn.tolist(), logprobs, strict=True):
+        group.add(answer, token, logprob)
 
 
-class HostNoise:
-    """Draw float64 noise with NumPy: the same on every device."""
+@dataclass(frozen=True)
+class _Entry:
+    """A prompt that enters a batch: its answers, what the model kept of it, and `length` and `delta` of its prefix."""
 
-    dtype = torch.float64
-
-    def __init__(self, seeds: Sequence[tuple[int, ...]], device: torch.device) -> None:
-        """Take a seed of several numbers for each prompt."""
-        self._device = device
-        self._generators = [np.random.Generator(np.random.PCG64DXSM(list(seed))) for seed in seeds]
-
-    def draw(self, n: int, vocabulary: int) -> Tensor:
-        """Return noise (K * n, V) for one token of each of n answers to each prompt."""
-        parts = [generator.standard_exponential((n, vocabulary)) for generator in self._generators]
-        return torch.from_numpy(np.concatenate(parts)).to(self._device)
+    group: _Group
+    cache: Cache
+    length: int
+    delta: int
 
 
-class _Packed:
-    """A batch whose rows are prompts, with the answers to each side by side.
+@dataclass
+class _Row:
+    """One row of a batch.
 
     Attributes:
-        logits: (K * n, V), scores of the first token of each answer.
+        group: of its prompt.
+        answers: those that lie in it, all of the group or one.
+        length: tokens of the prompt.
+        delta: of the prompt, see `SharedPrefix`.
+        read: tokens of each answer that the model has read.
     """
 
-    def __init__(self, model: VisionLanguageModel, prefixes: Sequence[SharedPrefix], n: int, max_tokens: int) -> None:
-        device = prefixes[0].logits.device
-        self._model = model
-        self._n = n
-        self.logits = torch.cat([prefix.logits.expand(n, -1) for prefix in prefixes])
-        self._lengths = torch.tensor([prefix.length for prefix in prefixes], device=device)
-        self._deltas = torch.tensor([prefix.delta for prefix in prefixes], device=device)
-        self._longest = max(prefix.length for prefix in prefixes)
-        caches = [prefix.detached().cache() for prefix in prefixes]
-        layout = None
-        if has_delta_nets(model):
-            prepare_linear_attention(model)
-            layout = OneTokenEach(n)
-        joined = batch_caches(caches, 1, room=n * (max_tokens - 1), answers=n, layout=layout)
-        self._extending = cache_arguments(model, joined)
-        # (K, n, longest + n * (max_tokens - 1)): each answer sees its prompt, padded on the left, and itself.
-        prompt = torch.arange(self._longest, device=device) >= self._longest - self._lengths[:, None]
-        own_tokens = torch.eye(n, dtype=torch.bool, device=device).repeat(1, max_tokens - 1)
-        self._visible = torch.cat([prompt[:, None].expand(-1, n, -1), own_tokens.expand(len(prefixes), -1, -1)], 2)
+    group: _Group
+    answers: list[int]
+    length: int
+    delta: int
+    read: int = 0
 
-    def forward(self, tokens: Tensor, step: int) -> Tensor:
-        """Read token `step` (K * n,) of each answer; return the scores (K * n, V) of the next one."""
-        ids = tokens.view(-1, self._n)
+    @property
+    def columns(self) -> int:
+        """The last columns of the cache, which are its own."""
+        return self.length + len(self.answers) * self.read
+
+    @property
+    def is_going(self) -> bool:
+        """Tell whether an answer in it goes on."""
+        return not self.group.is_complete and not all(self.group.ended[answer] for answer in self.answers)
+
+
+class _Batch:
+    """Prompts and their answers before the model. In the cache, the rows are aligned on the right.
+
+    Attributes:
+        rows: what is in the batch; the rows of a prompt are neighbours.
+    """
+
+    def __init__(self, model: VisionLanguageModel, n: int, sampling: Sampling) -> None:
+        self.rows: list[_Row] = []
+        self._model = model
+        self._sampling = sampling
+        self._device = next(model.parameters()).device
+        self._lots = [list(range(n))] if sampling.layout == "packed" else [[answer] for answer in range(n)]
+        self._cache: Cache | None = None
+        self._layout = None
+        if sampling.layout == "packed" and has_delta_nets(model):
+            prepare_linear_attention(model)
+            self._layout = OneTokenEach(n)
+
+    def answers(self) -> list[tuple[_Group, int]]:
+        """Return the group and the number of each answer, as they lie in the batch."""
+        return [(row.group, answer) for row in self.rows for answer in row.answers]
+
+    def groups(self) -> list[_Group]:
+        """Return the groups in the batch."""
+        return [group for group, _ in groupby(row.group for row in self.rows)]
+
+    def change(self, entering: Sequence[_Entry]) -> None:
+        """Let rows that do not go on leave, and prompts enter."""
+        going = [place for place, row in enumerate(self.rows) if row.is_going]
+        if not entering and len(going) == len(self.rows):
+            return
+        self.rows = [self.rows[place] for place in going] + [
+            _Row(entry.group, answers, entry.length, entry.delta) for entry in entering for answers in self._lots
+        ]
+        if not self.rows:
+            self._cache = None
+            return
+        per_row = len(self._lots[0])
+        self._width = max(row.columns for row in self.rows)
+        most = per_row * (self._sampling.max_tokens - 1 - max(row.read for row in self.rows))  # until one is complete
+        self._cache = rebuild_cache(
+            self._cache,
+            going,
+            [entry.cache for entry in entering],
+            len(self._lots),
+            width=self._width,
+            room=most if self._sampling.layout == "packed" else min(most, ROOM),
+            answers=per_row,
+            layout=self._layout,
+        )
+        self._lengths, self._deltas, self._steps = (
+            torch.tensor(numbers, device=self._device)[:, None]
+            for numbers in zip(*((row.length, row.delta, row.read) for row in self.rows), strict=True)
+        )
+        self._visible = self._mask(self._width + most)
+
+    def forward(self) -> Tensor:
+        """Read the last token of each answer; return the scores (A, V) of the next ones."""
+        assert self._cache is not None
+        tokens = [group.ids[answer][-1] for group, answer in self.answers()]
+        ids = torch.tensor(tokens, device=self._device).view(len(self.rows), -1)
+        self._width += ids.shape[1]
+        seen = self._visible[..., : self._width]
         logits = self._model(
             input_ids=ids,
-            attention_mask=self._visible[:, None, :, : self._longest + self._n * (step + 1)],
-            position_ids=following(torch.full_like(ids, step), self._lengths[:, None], self._deltas[:, None]),
-            **self._extending,
+            attention_mask=seen[:, None] if self._sampling.layout == "packed" else seen[:, 0],
+            position_ids=following(self._steps.expand_as(ids), self._lengths, self._deltas),
+            **cache_arguments(self._model, self._cache),
         ).logits
+        self._steps = self._steps + 1
+        for row in self.rows:
+            row.read += 1
         return logits.flatten(0, 1)
 
-
-class _Rows:
-    """A batch whose rows are answers, each with a copy of its prompt's cache.
-
-    Attributes:
-        logits: (K * n, V), scores of the first token of each answer.
-    """
-
-    def __init__(self, model: VisionLanguageModel, prefixes: Iterable[SharedPrefix], n: int) -> None:
-        self._model = model
-        caches: list[Cache] = []
-        logits: list[Tensor] = []
-        lengths: list[int] = []
-        deltas: list[int] = []
-        for prefix in prefixes:
-            caches.append(prefix.cache())
-            logits.append(prefix.logits)
-            lengths.append(prefix.length)
-            deltas.append(prefix.delta)
-        del prefix  # its keys and values are now in `caches` alone, which are taken apart
-        device = logits[0].device
-        self.logits = torch.cat(logits).repeat_interleave(n, 0)
-        self._cache = batch_caches(caches, n, room=ROOM)
-        self._lengths = torch.tensor(lengths, device=device).repeat_interleave(n)
-        self._deltas = torch.tensor(deltas, device=device).repeat_interleave(n)
-        longest = max(lengths)
-        self._mask = torch.arange(longest, device=device) >= longest - self._lengths[:, None]
-
-    def forward(self, tokens: Tensor, step: int) -> Tensor:
-        """Read token `step` (R,) of each answer in the batch; return the scores (R, V) of the next one."""
-        ids = tokens[:, None]
-        self._mask = torch.nn.functional.pad(self._mask, (0, 1), value=True)
-        return self._model(
-            input_ids=ids,
-            attention_mask=self._mask,
-            position_ids=following(torch.full_like(ids, step), self._lengths[:, None], self._deltas[:, None]),
-            **cache_arguments(self._model, self._cache),
-        ).logits[:, -1]
-
-    def keep(self, going: Tensor) -> None:
-        """Keep these rows alone."""
-        self._cache.batch_select_indices(going)
-        self._mask = self._mask[going]
-        self._lengths = self._lengths[going]
-        self._deltas = self._deltas[going]
-
-
-def _cut(tokens: list[list[int]], logprobs: list[list[float]], ends: frozenset[int]) -> list[GeneratedAnswer]:
-    """Cut each answer behind the token that ended it."""
-    answers = []
-    for ids, logs in zip(tokens, logprobs, strict=True):
-        end = next((position for position, token in enumerate(ids) if token in ends), None)
-        length = len(ids) if end is None else end + 1
-        answers.append(GeneratedAnswer(ids[:length], logs[:length], ended=end is not None))
-    return answers
+    def _mask(self, columns: int) -> Tensor:
+        """Return (rows, answers of a row, columns) bool: each answer sees its prompt and itself."""
+        place = torch.arange(columns, device=self._device)
+        first, last = (
+            torch.tensor(edges, device=self._device)[:, None]
+            for edges in zip(
+                *((self._width - row.columns, self._width - row.columns + row.length) for row in self.rows), strict=True
+            )
+        )
+        answer = torch.arange(len(self._lots[0]), device=self._device)[:, None]
+        own_tokens = (place - self._width) % len(self._lots[0]) == answer
+        return (place >= first)[:, None] & ((place < last)[:, None] | own_tokens)

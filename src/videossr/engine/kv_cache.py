@@ -84,12 +84,14 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]  # transformers' ty
     keys: torch.Tensor
     values: torch.Tensor
 
-    def __init__(self, keys: torch.Tensor, values: torch.Tensor, room: int = ROOM) -> None:
+    def __init__(self, keys: torch.Tensor, values: torch.Tensor, length: int) -> None:
+        """Take keys and values whose first `length` tokens are there, and the rest is room."""
         super().__init__()
         self.dtype = keys.dtype
         self.device = keys.device
         self.is_initialized = True
-        self._hold(keys, values, room)
+        self._whole = [keys, values]
+        self.keys, self.values = (side[:, :, :length] for side in self._whole)
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *_more: object, **_named: object
@@ -98,21 +100,12 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]  # transformers' ty
         length = self.keys.shape[2]
         end = length + key_states.shape[2]
         if end > self._whole[0].shape[2]:
-            self._hold(self.keys, self.values, max(ROOM, end - length))
+            room = max(ROOM, end - length)
+            self._whole = [pad(side, (0, 0, 0, room)) for side in (self.keys, self.values)]
         for side, states in zip(self._whole, (key_states, value_states), strict=True):
             side[:, :, length:end] = states
         self.keys, self.values = (side[:, :, :end] for side in self._whole)
         return self.keys, self.values
-
-    def batch_select_indices(self, indices: torch.Tensor) -> None:
-        """Keep these rows alone."""
-        self._hold(self.keys[indices], self.values[indices], ROOM)
-
-    def _hold(self, keys: torch.Tensor, values: torch.Tensor, room: int) -> None:
-        """Copy keys and values to where there is room after them."""
-        length = keys.shape[2]
-        self._whole = [pad(side, (0, 0, 0, room)) for side in (keys, values)]
-        self.keys, self.values = (side[:, :, :length] for side in self._whole)
 
 
 class FixedLayer(DynamicLayer):  # type: ignore[misc]  # transformers' types are not followed
@@ -150,34 +143,62 @@ def fixed_cache(layers: Sequence[LayerStates], answers: int = 1, layout: RowLayo
     return cache
 
 
-def batch_caches(
-    caches: Sequence[Cache], n: int, room: int = ROOM, *, answers: int | None = None, layout: RowLayout | None = None
+def rebuild_cache(
+    before: Cache | None,
+    going: Sequence[int],
+    entering: Sequence[Cache],
+    copies: int,
+    *,
+    width: int,
+    room: int = ROOM,
+    answers: int = 1,
+    layout: RowLayout | None = None,
 ) -> Cache:
-    """Join caches to one, padded on the left, with each of them n times.
+    """Make the cache of a batch from rows of the one before and from prompts that enter, aligned on the right.
 
-    The caches are taken apart layer by layer, so that no keys and values are in memory twice.
+    The caches are taken apart layer by layer, so that no more than one layer is in memory twice.
 
     Args:
-        caches: of one prompt each.
-        n: rows of each.
+        before: of the batch so far.
+        going: rows of it that stay.
+        entering: of one prompt each.
+        copies: rows that each of these becomes.
+        width: tokens of the longest row; what other rows have before their own is padding.
         room: tokens that can be added before keys and values must be copied.
-        answers: rows of the states of Gated DeltaNet layers of each, which need no padding; by default n.
-        layout: how the tokens that follow are such rows, where they are not.
+        answers: of a row; the states of Gated DeltaNet layers, which need no padding, are there for each.
+        layout: how the tokens that follow are rows for such layers, where they are not.
     """
-    longest = max(cache.get_seq_length() for cache in caches)
-    joined: Cache = transformers.DynamicCache()
-    for _ in range(len(caches[0].layers)):
-        layers = [layer_states(cache.layers.pop(0)) for cache in caches]
-        if layers[0].recurrent:
-            states = (
-                torch.cat(side).repeat_interleave(answers or n, 0)
-                for side in zip(*((layer.first, layer.second) for layer in layers), strict=True)
+    made: Cache = transformers.DynamicCache()
+    chosen = torch.tensor(going)
+    for _ in range(len((before or entering[0]).layers)):
+        kept = [layer_states(before.layers.pop(0))] if before else []
+        new = [layer_states(cache.layers.pop(0)) for cache in entering]
+        if (kept or new)[0].recurrent:
+            parts = [
+                states.changed(lambda side: side.reshape(-1, answers, *side.shape[1:])[chosen].flatten(0, 1))
+                for states in kept
+            ]
+            parts += [states.changed(lambda side: side.expand(copies * answers, *side.shape[1:])) for states in new]
+            convolved, state = (
+                torch.cat(sides) for sides in zip(*((part.first, part.second) for part in parts), strict=True)
             )
-            joined.layers.append(RecurrentLayer(*states, layout=layout))
-            continue
-        keys, values = (
-            torch.cat([pad(states, (0, 0, longest - states.shape[2], 0)) for states in side]).repeat_interleave(n, 0)
-            for side in zip(*((layer.first, layer.second) for layer in layers), strict=True)
-        )
-        joined.layers.append(PreallocatedLayer(keys, values, room))
-    return joined
+            made.layers.append(RecurrentLayer(convolved, state, layout=layout))
+        else:
+            parts = [states.changed(lambda side: side[chosen]) for states in kept]
+            parts += [states.changed(lambda side: side.expand(copies, *side.shape[1:])) for states in new]
+            keys = _side_by_side([part.first for part in parts], width, room)
+            values = _side_by_side([part.second for part in parts], width, room)
+            made.layers.append(PreallocatedLayer(keys, values, width))
+    return made
+
+
+def _side_by_side(parts: Sequence[Tensor], width: int, room: int) -> Tensor:
+    """Lay rows (R, heads, tokens, D) below each other, so that all end with column `width`, with room behind it."""
+    _, heads, _, size = parts[0].shape
+    whole = parts[0].new_zeros(sum(map(len, parts)), heads, width + room, size)
+    first = 0
+    for part in parts:
+        columns = min(width, part.shape[2])
+        whole[first : first + len(part), :, width - columns : width] = part[:, :, part.shape[2] - columns :]
+        first += len(part)
+    return whole

@@ -141,10 +141,6 @@ class RecurrentLayer(_Layer):  # type: ignore[misc]  # transformers' types are n
             self.has_previous_state[0] = True
         return recurrent_states
 
-    def batch_select_indices(self, indices: Tensor) -> None:
-        """Keep these rows alone."""
-        self.conv_states[0], self.recurrent_states[0] = (states[indices] for states in self.states)
-
 
 def last_inputs(inputs: Tensor, kernel: int) -> Tensor:
     """Return of the inputs (R, channels, tokens) of a convolution those that the next token needs, kernel - 1.

@@ -100,9 +100,6 @@ class Cache(Protocol):
     def get_seq_length(self) -> int:
         """Return how many tokens it holds."""
 
-    def batch_select_indices(self, indices: Tensor) -> None:
-        """Keep these rows alone."""
-
 
 class ModelOutput(Protocol):
     """The output of a forward pass: `logits` (rows, tokens, vocabulary)."""

@@ -22,19 +22,17 @@ from typing import Any
 import torch
 import transformers
 from torch.nn.utils.rnn import pad_sequence
-from torch.utils.checkpoint import checkpoint
 
 from videossr.engine.kv_cache import (
-    FixedLayer,
     LayerStates,
-    cache_argument,
     cache_arguments,
     cache_states,
     empty_cache,
     fixed_cache,
 )
-from videossr.engine.linear_attention import PackedAnswers, last_inputs, prepare_linear_attention
+from videossr.engine.linear_attention import PackedAnswers, prepare_linear_attention
 from videossr.engine.model import Cache, VisionLanguageModel, base_model, has_delta_nets
+from videossr.engine.recomputation import recomputed
 
 SHARED = ("qwen3_vl", "qwen3_vl_moe", "qwen2_5_vl", "qwen3_5", "qwen3_5_moe")
 """Model types whose layers look at other tokens through keys and values, or through states that can be handed on."""
@@ -43,8 +41,9 @@ ATTENTION = "sdpa"
 """The implementation that takes any mask of what sees what."""
 
 
-_recomputed = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
-"""Compute a layer again in the backward pass; nothing in it is random."""
+PACK_TOKENS = 1024
+"""Tokens of answers that are scored at once. More are scored in several packs, since attention also computes what one
+answer thinks of the others, to hide it; and their scores over the vocabulary are computed once more on the way back."""
 
 
 @dataclass(frozen=True)
@@ -177,25 +176,67 @@ def answer_scores(
         temperature: by which scores are divided.
         banned: tokens that cannot be drawn, such as placeholders for pixels.
     """
-    device = prefix.logits.device
     lengths = [len(answer) - 1 for answer in answers]  # what follows an answer's last token is not asked
-    first = prefix.logits.expand(len(answers), -1)
-    if not sum(lengths):
-        return _scores([row[None] for row in first], answers, temperature, banned)
+
+    def score(hidden: torch.Tensor, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return _chosen(base_model(model).lm_head(hidden), tokens, temperature, banned)
+
+    firsts = torch.tensor([answer[0] for answer in answers], device=prefix.logits.device)
+    first = _chosen(prefix.logits.expand(len(answers), -1), firsts, temperature, banned)
+    rows: list[list[torch.Tensor]] = [list(torch.split(column, 1)) for column in first]
+    call = partial(recomputed, score) if sum(lengths) > PACK_TOKENS else score
+    for pack in _packs(lengths):
+        tokens = torch.tensor([token for answer in answers[pack] for token in answer[1:]], device=firsts.device)
+        hidden = _pack_states(model, prefix, answers[pack])
+        parts = [
+            call(*part) for part in zip(torch.split(hidden, PACK_TOKENS), torch.split(tokens, PACK_TOKENS), strict=True)
+        ]
+        for column, scored in zip(rows, zip(*parts, strict=True), strict=True):
+            tails = torch.split(torch.cat(scored), lengths[pack])
+            column[pack] = [torch.cat(row) for row in zip(column[pack], tails, strict=True)]
+    return _padded(rows)
+
+
+def _packs(lengths: Sequence[int]) -> Iterator[slice]:
+    """Yield which answers of these lengths are scored at once; together they have tokens."""
+    first, size = 0, 0
+    for number, length in enumerate(lengths):
+        if size and size + length > PACK_TOKENS:
+            yield slice(first, number)
+            first, size = number, 0
+        size += length
+    if size:
+        yield slice(first, len(lengths))
+
+
+def _pack_states(model: VisionLanguageModel, prefix: SharedPrefix, answers: Sequence[Sequence[int]]) -> torch.Tensor:
+    """Return the hidden states (N, width) of all tokens of answers but the last ones, one answer after the other."""
+    device = prefix.logits.device
+    lengths = [len(answer) - 1 for answer in answers]
     packed = torch.tensor([token for answer in answers for token in answer[:-1]], device=device)
     owner = torch.repeat_interleave(torch.arange(len(answers)), torch.tensor(lengths)).to(device)
     step = torch.cat([torch.arange(length) for length in lengths]).to(device)
     own_tokens = (owner[:, None] == owner) & (step[:, None] >= step)
     mask = torch.cat([own_tokens.new_ones(len(packed), prefix.length), own_tokens], 1)
-    out = model(
-        input_ids=packed[None],
-        attention_mask=mask[None, None],
-        position_ids=following(step[None], prefix.length, prefix.delta),
-        **cache_arguments(model, _packed_cache(model, prefix, lengths)),
-    )
-    behind = torch.split(out.logits[0], lengths)
-    rows = [torch.cat([head[None], tail]) for head, tail in zip(first, behind, strict=True)]
-    return _scores(rows, answers, temperature, banned)
+    with _without_head(model):
+        out = model(
+            input_ids=packed[None],
+            attention_mask=mask[None, None],
+            position_ids=following(step[None], prefix.length, prefix.delta),
+            **cache_arguments(model, _packed_cache(model, prefix, lengths)),
+        )
+    return out.logits[0]
+
+
+@contextmanager
+def _without_head(model: VisionLanguageModel) -> Iterator[None]:
+    """Let a model return hidden states in place of logits. Its own `forward` runs, whose hooks FSDP needs."""
+    head: Any = base_model(model).lm_head
+    head.forward = torch.clone  # no view, of whose gradients FSDP would warn
+    try:
+        yield
+    finally:
+        del head.forward  # the instance's, so that the class's is seen again
 
 
 def _packed_cache(model: VisionLanguageModel, prefix: SharedPrefix, lengths: Sequence[int]) -> Cache:
@@ -240,12 +281,9 @@ def full_scores(
         repeated["attention_mask"] = torch.cat([repeated["attention_mask"], present], 1)
         repeated["position_ids"] = torch.cat([repeated["position_ids"], following(steps, length, delta)], 2)
         logits = model(**repeated, use_cache=False, logits_to_keep=tail.shape[1] + 1).logits
-        yield _scores(
-            [row[: len(answer)] for row, answer in zip(logits, micro_batch, strict=True)],
-            micro_batch,
-            temperature,
-            banned,
-        )
+        present_logits = torch.cat([row[: len(answer)] for row, answer in zip(logits, micro_batch, strict=True)])
+        columns = _chosen(present_logits, torch.cat(tails), temperature, banned)
+        yield _padded([torch.split(column, [len(answer) for answer in micro_batch]) for column in columns])
 
 
 def following(steps: torch.Tensor, length: int | torch.Tensor, delta: int | torch.Tensor) -> torch.Tensor:
@@ -262,96 +300,6 @@ def allowed_scores(logits: torch.Tensor, banned: Sequence[int]) -> torch.Tensor:
     return scores
 
 
-@contextmanager
-def gradient_checkpointing(model: VisionLanguageModel) -> Iterator[None]:
-    """Keep of a pass with gradient only the input of each layer; the backward pass computes the rest once more.
-
-    The gradient checkpointing of transformers would switch the cache off; this keeps the keys and values of a prompt.
-    """
-    base = base_model(model)
-    language, vision = base.model.language_model.layers, base.model.visual.blocks
-    for place, layer in enumerate(language):
-        layer.forward = partial(_recomputed_layer, layer.forward, cache_argument(layer.forward), place)
-    for block in vision:
-        block.forward = partial(_recomputed_block, block.forward)
-    try:
-        yield
-    finally:
-        for layer in (*language, *vision):
-            del layer.forward  # the instance's, so that the class's is seen again
-
-
-class _Slot:
-    """A cache that holds what one layer keeps of the first tokens, as it comes."""
-
-    states: LayerStates
-
-    def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *_more: object, **_named: object
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        self.states = LayerStates(key_states, value_states)
-        return key_states, value_states
-
-    def get_conv_state(self, *_more: object, **_named: object) -> None:
-        """Return the inputs before the first tokens: there are none."""
-
-    get_recurrent_state = get_conv_state
-
-    def has_previous_state(self, *_more: object, **_named: object) -> bool:  # asked up to transformers 5.21
-        return False
-
-    def is_recording_past(self, *_more: object) -> bool:
-        return True
-
-    def update_conv_state(
-        self, conv_states: torch.Tensor, *_more: object, conv_kernel_size: int = 4, **_named: object
-    ) -> torch.Tensor:
-        self._convolved = last_inputs(conv_states, conv_kernel_size)
-        return conv_states
-
-    def update_recurrent_state(self, recurrent_states: torch.Tensor, *_more: object, **_named: object) -> torch.Tensor:
-        self.states = LayerStates(self._convolved, recurrent_states, recurrent=True)
-        return recurrent_states
-
-
-def _recomputed_layer(
-    forward: Callable[..., object], argument: str, place: int, hidden: torch.Tensor, *more: Any, **named: Any
-) -> Any:
-    """Run layer `place` of the language model, whose cache is in `named[argument]`.
-
-    What it puts into an empty cache is made an output of the recomputed function.
-    """
-    cache = named.get(argument)
-    if not torch.is_grad_enabled():
-        return forward(hidden, *more, **named)
-    if cache is None or _is_fixed(cache):
-        return _recomputed(partial(forward, **named), hidden, *more)
-
-    def keep(hidden: torch.Tensor) -> tuple[Any, torch.Tensor, torch.Tensor]:
-        slot = _Slot()
-        out = forward(hidden, *more, **{**named, argument: slot})
-        return out, slot.states.first, slot.states.second
-
-    out, first, second = _recomputed(keep, hidden)
-    if place < len(cache.layers) and hasattr(cache.layers[place], "states"):
-        cache.layers[place].hold(first, second)
-    else:
-        cache.update(first, second, place)
-    return out
-
-
-def _is_fixed(cache: Cache) -> bool:
-    """Tell whether the layers of a cache leave it as it is."""
-    return any(isinstance(layer, FixedLayer) for layer in cache.layers)
-
-
-def _recomputed_block(forward: Callable[..., object], hidden: torch.Tensor, *more: Any, **named: Any) -> Any:
-    """Run a block of the vision tower."""
-    if not torch.is_grad_enabled():
-        return forward(hidden, *more, **named)
-    return _recomputed(partial(forward, **named), hidden, *more)
-
-
 def _delta(inputs: Mapping[str, torch.Tensor]) -> int:
     """Return the `delta` of a prompt: positions go on one after the largest of the prompt."""
     return int(inputs["position_ids"][1:].amax()) + 1 - inputs["input_ids"].shape[1]
@@ -364,17 +312,19 @@ def _repeat(name: str, tensor: torch.Tensor, count: int) -> torch.Tensor:
     return tensor if count == 1 else torch.cat([tensor] * count)
 
 
-def _scores(
-    rows: Sequence[torch.Tensor], answers: Sequence[Sequence[int]], temperature: float, banned: Sequence[int]
-) -> TokenScores:
-    """Score the tokens of answers by the logits (N, V) of each, N tokens."""
-    logs = (allowed_scores(torch.cat(list(rows)), banned) / temperature).log_softmax(-1)
-    tokens = torch.tensor([token for answer in answers for token in answer], device=logs.device)
-    chosen = logs.gather(-1, tokens[:, None])[:, 0]
+def _chosen(
+    logits: torch.Tensor, tokens: torch.Tensor, temperature: float, banned: Sequence[int]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the log-probabilities (N,) of tokens by logits (N, V), and the entropies (N,), without gradient."""
+    logs = (allowed_scores(logits, banned) / temperature).log_softmax(-1)
     with torch.no_grad():
         entropies = torch.special.entr(logs.exp()).sum(-1)
-    lengths = [len(answer) for answer in answers]
-    padded = (pad_sequence(list(tensor.split(lengths)), batch_first=True) for tensor in (chosen, entropies))
-    logprobs, spread = padded
-    mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
-    return TokenScores(logprobs, spread, mask.to(logs.device))
+    return logs.gather(-1, tokens[:, None])[:, 0], entropies
+
+
+def _padded(columns: Sequence[Sequence[torch.Tensor]]) -> TokenScores:
+    """Pad the log-probabilities of each answer, and the entropies of each."""
+    logprobs, entropies = (pad_sequence(list(rows), batch_first=True) for rows in columns)
+    lengths = torch.tensor([len(row) for row in columns[0]])
+    mask = torch.arange(logprobs.shape[1]) < lengths[:, None]
+    return TokenScores(logprobs, entropies, mask.to(logprobs.device))

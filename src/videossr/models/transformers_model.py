@@ -2,13 +2,14 @@
 
     videossr bench run BENCH --model hf:CHECKPOINT --model.batch=16 --out RUN
 
-Several questions are answered at once, while threads render the next ones. Each prompt is read once, however many
-answers are sampled. `benchmarks/bench.py` measures it.
+Several questions are answered at once, while threads render the next ones; one that has its answers makes place for the
+next. Each prompt is read once, however many answers are sampled. `benchmarks/bench.py` measures it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
@@ -29,9 +30,11 @@ except ImportError as missing:
     raise MissingExtraError(f"--model hf: {missing}: pip install 'videossr[hf]'") from missing
 
 from videossr.engine.checkpoint import device_name, find_device, open_checkpoint, out_of_memory
-from videossr.engine.generation import GeneratedAnswer, generate
+from videossr.engine.generation import GeneratedAnswer, generate_with_refill
 from videossr.engine.model import context_length
 from videossr.engine.prompt_reader import PromptReader
+from videossr.engine.sampling import Sampling, Seed
+from videossr.engine.shared_prefix import SharedPrefix
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
@@ -101,38 +104,49 @@ class TransformersModel(Model[TransformersSettings]):
         }
 
     def answer(self, asks: Iterable[Request], decoding: Decoding) -> Iterator[Response]:
-        """Answer requests, in their order. See `videossr.models.base.Model`."""
+        """Answer requests, as their answers end. See `videossr.models.base.Model`."""
         memory = self._settings.ahead_mb * 2**20
         before = self.waited
+        refused: list[Response] = []
 
         def prompt(ask: Request) -> Prompt:
             return self._prompt(ask, room=decoding.max_tokens)
 
         with Prefetcher(asks, prompt, threads=self._settings.threads, room=memory, size=_bytes) as ahead:
-            while taken := ahead.take(max(1, self._batch // decoding.n)):
-                self.waited = before + ahead.waited
-                yield from (Response(ready.ask.index, error=ready.error) for ready in taken if ready.made is None)
-                made = [(ready.ask.index, ready.made) for ready in taken if ready.made is not None]
-                yield from self._answer(made, decoding)
+
+            def ready_prompts() -> Iterator[tuple[int, Prompt]]:
+                while taken := ahead.take(1):
+                    self.waited = before + ahead.waited
+                    for ready in taken:
+                        if ready.made is None:
+                            refused.append(Response(ready.ask.index, error=ready.error))
+                        else:
+                            yield ready.ask.index, ready.made
+
+            waiting = ready_prompts()
+            while first := next(waiting, None):  # behind questions that failed together, others go on
+                for response in self._answer(chain([first], waiting), decoding):
+                    yield response
+                    while refused:
+                        yield refused.pop(0)
+            yield from refused
 
     def _prompt(self, ask: Request, room: int) -> Prompt:
         """Build the prompt of a request. Raises DataError where it and the answer are longer than the model's limit."""
         return self._checkpoint.prompt(ask.question, ask.clips(), room=room, limit=self._limit)
 
-    def _answer(self, asked: Sequence[tuple[int, Prompt]], decoding: Decoding, tries: int = 1) -> Iterator[Response]:
-        """Answer questions together, or by halves where that fails; one that fails alone has failed."""
-        if not asked:
-            return
+    def _answer(self, asked: Iterable[tuple[int, Prompt]], decoding: Decoding, tries: int = 1) -> Iterator[Response]:
+        """Answer questions, some at a time. Where that fails, these are tried by halves, and no more are taken."""
+        open_asks: dict[int, tuple[int, Prompt]] = {}
+
+        def prompts() -> Iterator[tuple[Seed, SharedPrefix]]:
+            for number, (index, prompt) in enumerate(asked):
+                open_asks[number] = (index, prompt)
+                yield (decoding.seed, index), self._reader.read(prompt)  # alone: a long prompt fills a device
+
         try:
-            written = self._generate([prompt for _, prompt in asked], [index for index, _ in asked], decoding)
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError, ValueError, IndexError) as error:
-            if isinstance(error, getattr(torch, "AcceleratorError", ())):
-                raise  # the device is not to be used again by this process
-            again = len(asked) == 1 and self._reader.forget()
-            problem = f"{type(error).__name__}: {error}"
-            short = out_of_memory(error)
-        else:
-            for (index, prompt), answers in zip(asked, written, strict=True):
+            for number, answers in self._generate(prompts(), decoding):
+                index, prompt = open_asks.pop(number)
                 texts = tuple(self._checkpoint.text(answer.content) for answer in answers)
                 if self._settings.thinking:
                     texts = tuple(map(without_thoughts, texts))
@@ -147,41 +161,52 @@ class TransformersModel(Model[TransformersSettings]):
                     prompt_tokens=len(prompt.ids),
                     answer_tokens=tuple(len(answer.ids) for answer in answers),
                 )
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError, ValueError, IndexError) as error:
+            if isinstance(error, getattr(torch, "AcceleratorError", ())):
+                raise  # the device is not to be used again by this process
+            problem = f"{type(error).__name__}: {error}"
+            short = out_of_memory(error)
+        else:
             return
+        yield from self._try_again(list(open_asks.values()), decoding, tries, problem, short=short)
+
+    def _try_again(
+        self, failed: Sequence[tuple[int, Prompt]], decoding: Decoding, tries: int, problem: str, *, short: bool
+    ) -> Iterator[Response]:
+        """Answer questions that failed together by halves; one that fails alone has failed. `short` tells of memory."""
+        again = len(failed) == 1 and self._reader.forget()
         if again and short:  # what was kept of the prompt before took the room
-            yield from self._answer(asked, decoding, tries + 1)
+            yield from self._answer(failed, decoding, tries + 1)
             return
         if short:
-            self._batch = max(1, min(self._batch, len(asked) * decoding.n // 2))
+            self._batch = max(1, min(self._batch, len(failed) * decoding.n // 2))
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()
-        if len(asked) == 1:
-            yield Response(asked[0][0], error=problem, tries=tries, prompt_tokens=len(asked[0][1].ids))
+        if len(failed) == 1:
+            index, prompt = failed[0]
+            yield Response(index, error=problem, tries=tries, prompt_tokens=len(prompt.ids))
             return
-        middle = len(asked) // 2
-        for half in (asked[:middle], asked[middle:]):
+        middle = len(failed) // 2
+        for half in (failed[:middle], failed[middle:]):
             yield from self._answer(half, decoding, tries + 1)
 
     @torch.inference_mode()
     def _generate(
-        self, prompts: Sequence[Prompt], indices: Sequence[int], decoding: Decoding
-    ) -> list[list[GeneratedAnswer]]:
-        """Return the answers to each prompt. Prompts are read one by one, then all answers are written side by side."""
-        prefixes = map(self._reader.read, prompts)  # as they are taken, and alone: a long prompt fills a device
+        self, prompts: Iterable[tuple[Seed, SharedPrefix]], decoding: Decoding
+    ) -> Iterator[tuple[int, list[GeneratedAnswer]]]:
+        """Yield the number of a prompt and the answers to it, as they end; the next prompt takes its place."""
+        sampling = Sampling(
+            max_tokens=decoding.max_tokens,
+            ends=self._ends,
+            temperature=decoding.temperature,
+            top_k=decoding.top_k,
+            top_p=decoding.top_p,
+            banned=self._checkpoint.placeholders,
+            layout="rows",
+        )
+        at_once = max(1, self._batch // decoding.n)
         try:
-            return generate(
-                self._model,
-                prefixes,
-                decoding.n,
-                max_tokens=decoding.max_tokens,
-                seeds=[(decoding.seed, index) for index in indices],
-                ends=self._ends,
-                temperature=decoding.temperature,
-                top_k=decoding.top_k,
-                top_p=decoding.top_p,
-                banned=self._checkpoint.placeholders,
-                layout="rows",
-            )
+            yield from generate_with_refill(self._model, prompts, decoding.n, sampling, at_once=at_once)
         except FloatingPointError as error:
             raise DataError(f"{error} in {self._model.dtype}: try another --model.dtype") from error
 

@@ -210,10 +210,13 @@ class RunSettings:
     share_prefix: Annotated[bool, Field(description="compute what a group shares once; off: for comparison")] = True
     rows: Annotated[int, Field(ge=1, description="answers at once where the prefix is not shared")] = 1
     decode_groups: Annotated[
-        int, Field(ge=1, description="groups whose answers are written at once; each keeps its graph until its turn")
+        int, Field(ge=1, description="groups whose answers are written at once; one that is complete makes place")
     ] = 1
     recompute: Annotated[
         bool, Field(description="keep one state a layer and compute the rest again: less memory, a third more work")
+    ] = False
+    offload_activations: Annotated[
+        bool, Field(description="with recompute: keep these states in RAM, for prompts of many thousand tokens")
     ] = False
     sharding: Annotated[
         Literal["none", "fsdp"],

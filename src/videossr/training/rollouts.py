@@ -5,30 +5,28 @@
 
 from __future__ import annotations
 
-import math
-import traceback
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import compress
 
 import torch
 
-from videossr.engine.generation import GeneratedAnswer, generate
+from videossr.engine.generation import GeneratedAnswer, generate_with_refill
 from videossr.engine.model import VisionLanguageModel
+from videossr.engine.recomputation import gradient_checkpointing
+from videossr.engine.sampling import Sampling, Seed
 from videossr.engine.shared_prefix import (
     SharedPrefix,
     TokenScores,
     answer_scores,
     full_scores,
-    gradient_checkpointing,
     read_prefix,
 )
 from videossr.engine.split_backward import split_backward
-from videossr.errors import ScoringError
-from videossr.question import Question
+from videossr.prompt.base import Prompt
 from videossr.rewards import Scores as Rewards
-from videossr.rewards import scorer
 from videossr.training.config import GrpoConfig, RunSettings
 from videossr.training.cost.flops import Load, load_of
 from videossr.training.cost.timing import PhaseTimer
@@ -36,9 +34,7 @@ from videossr.training.grpo import GroupLoss, group_loss
 from videossr.training.loader import PreparedQuestion
 from videossr.training.metrics import GroupMetrics, is_uninformative
 from videossr.training.policy import Policy
-
-_QUOTED = 200
-"""Characters of an answer that an error quotes, at most."""
+from videossr.training.scoring import reward_values
 
 
 @dataclass(slots=True)
@@ -130,39 +126,64 @@ class RolloutWorker:
         self._banned = policy.checkpoint.placeholders
         self._shared = not policy.unshared
 
-    def rollout(self, questions: Sequence[PreparedQuestion], batch: int, *, keep_graph: bool = True) -> list[Rollout]:
-        """Sample G answers to each of several questions at once.
+    def rollouts(
+        self, questions: Iterable[PreparedQuestion], batch: int, *, keep_graph: bool = True
+    ) -> Iterator[Rollout]:
+        """Sample G answers to each question, `run.decode_groups` questions at a time.
+
+        A question is taken and its prompt read where there is a place. Learn from each rollout before the next is
+        taken: it is let go of then, so that no more than `run.decode_groups` prompts have a graph.
 
         Args:
             questions: the questions.
             batch: number of their batch; with the seed and a question's index it decides what is drawn.
             keep_graph: keep the graph of the prompts, for `backward` right after this.
+
+        Yields:
+            The answers to a question, as soon as all have ended.
         """
-        policy = self._policy
         size = self._grpo.rollouts
-        inputs = [policy.inputs(question.prompt) for question in questions]
-        with self._timer("prefill"), torch.set_grad_enabled(keep_graph and self._shared), self._checkpointing():
-            prefixes = [prefix for prompt in inputs for prefix in self._read(prompt)]
         rows = 1 if self._shared else size  # of the cache, for each question
-        with self._timer("decode"):
-            rows_of_answers = generate(
-                policy.model,
-                prefixes,
-                size // rows,
-                max_tokens=self._grpo.max_tokens,
-                seeds=[(self._run.seed, batch, question.index, row) for question in questions for row in range(rows)],
-                ends=policy.ends,
-                temperature=self._grpo.temperature,
-                banned=self._banned,
-            )
-        answers = [answer for row in rows_of_answers for answer in row]
-        rollouts = []
-        for number, question in enumerate(questions):
-            group = answers[number * size : (number + 1) * size]
-            texts = [policy.checkpoint.text(answer.content) for answer in group]
-            prefix = prefixes[number] if keep_graph and self._shared else None
-            rollouts.append(Rollout(question, group, texts, prefix))
-        return rollouts
+        keeps = keep_graph and self._shared
+        opened: dict[int, tuple[PreparedQuestion, SharedPrefix | None]] = {}
+
+        def prompts() -> Iterator[tuple[Seed, SharedPrefix]]:
+            waiting = enumerate(questions)
+            while True:
+                with self._timer("wait"):
+                    if (taken := next(waiting, None)) is None:
+                        return
+                number, question = taken
+                for chunk in self._chunks(rows):
+                    prefixes = self._read(question.prompt, chunk.stop - chunk.start, keeps)
+                    opened[number] = (question, prefixes[0] if keeps else None)
+                    for row in range(chunk.start, chunk.stop):
+                        # Popped, so that this function holds no prompt while others are learned from.
+                        yield (self._run.seed, batch, question.index, row), prefixes.pop(0)
+
+        sampling = Sampling(
+            max_tokens=self._grpo.max_tokens,
+            ends=self._policy.ends,
+            temperature=self._grpo.temperature,
+            banned=self._banned,
+        )
+        groups = generate_with_refill(
+            self._policy.model, prompts(), size // rows, sampling, at_once=rows * self._run.decode_groups
+        )
+        parts: dict[int, dict[int, list[GeneratedAnswer]]] = defaultdict(dict)
+        while True:
+            with self._timer("decode"):
+                if (done := next(groups, None)) is None:
+                    return
+            number, row = divmod(done[0], rows)
+            parts[number][row] = done[1]
+            if len(parts[number]) == rows:
+                answers = [answer for _, part in sorted(parts.pop(number).items()) for answer in part]
+                texts = [self._policy.checkpoint.text(answer.content) for answer in answers]
+                question, prefix = opened.pop(number)
+                rollout = Rollout(question, answers, texts, prefix)
+                del prefix
+                yield rollout
 
     def reference_logprobs(self, group: AnswerGroup) -> torch.Tensor | None:
         """Return the log-probabilities (G, A) of a group's answers under the reference, for the KL; None at KL 0."""
@@ -247,13 +268,11 @@ class RolloutWorker:
             with split_backward(prefix or read_prefix(self._policy.model, inputs)) as leaves:
                 yield leaves
 
-    def _read(self, inputs: dict[str, torch.Tensor]) -> Iterator[SharedPrefix]:
-        """Yield one prefix where it is shared, else one for each answer, read `run.rows` at once."""
-        if self._shared:
-            yield read_prefix(self._policy.model, inputs)
-            return
-        for rows in self._chunks(self._grpo.rollouts):
-            yield from read_prefix(self._policy.model, inputs, rows.stop - rows.start).rows()
+    def _read(self, prompt: Prompt, rows: int, with_gradient: bool) -> list[SharedPrefix]:
+        """Read a prompt for one row of the cache or, where it is not shared, for several."""
+        with self._timer("prefill"), torch.set_grad_enabled(with_gradient), self._checkpointing():
+            prefix = read_prefix(self._policy.model, self._policy.inputs(prompt), rows)
+        return [prefix] if rows == 1 else prefix.rows()
 
     def _chunks(self, answers: int) -> list[slice]:
         """Return which answers go through the model at once."""
@@ -277,38 +296,10 @@ class RolloutWorker:
         return scores
 
     def _checkpointing(self) -> AbstractContextManager[None]:
-        """Return a context in which passes with gradient keep what `run.recompute` says."""
-        return gradient_checkpointing(self._policy.model) if self._run.recompute else nullcontext()
-
-
-def score_answers(question: Question, texts: Sequence[str]) -> list[Rewards]:
-    """Score each answer to a question. Raises ScoringError, see `score_text`."""
-    return [score_text(question, text) for text in texts]
-
-
-def score_text(question: Question, text: str) -> Rewards:
-    """Score an answer to a question.
-
-    Raises:
-        ScoringError: the scorer fails, or gives a reward that is no finite number.
-    """
-    where = f"question {question.id}: the scorer of {question.data_source}"
-    answer = f"for the answer {text[:_QUOTED]!r}, where {question.answer[:_QUOTED]!r} is right"
-    try:
-        scores = scorer(question.data_source)(text, question.answer)
-        finite = math.isfinite(scores.smooth) and math.isfinite(scores.strict)
-    except Exception as error:  # it may be another package's, and raise what it likes
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        place = f"{last.filename}, line {last.lineno}"
-        raise ScoringError(f"{where} raised {type(error).__name__}: {error} ({place}) {answer}") from error
-    if not finite:
-        raise ScoringError(f"{where} gave {scores.smooth} (strict: {scores.strict}), no finite reward, {answer}")
-    return scores
-
-
-def reward_values(rewards: Sequence[Rewards], config: GrpoConfig) -> list[float]:
-    """Return the reward of each answer that the run learns from, the smooth or the strict one."""
-    return [reward.smooth if config.reward == "smooth" else reward.strict for reward in rewards]
+        """Return a context in which passes with gradient keep what the settings of the run say."""
+        if not self._run.recompute:
+            return nullcontext()
+        return gradient_checkpointing(self._policy.model, offload=self._run.offload_activations)
 
 
 def select_answers(

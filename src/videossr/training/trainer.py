@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from statistics import fmean
 
@@ -29,12 +30,11 @@ from videossr.training.rollouts import (
     GroupResult,
     RolloutWorker,
     group_result,
-    reward_values,
-    score_answers,
     select_answers,
     sft_result,
 )
 from videossr.training.runs.records import Failure, ShownSample, SkipReason, Step
+from videossr.training.scoring import reward_values, score_answers
 
 SHOWN = 3
 """Questions of a step whose answers are recorded as samples, of different tasks."""
@@ -77,7 +77,7 @@ class StepTally:
         kept: groups that count.
         results: of the groups, or supervised questions, that were learned from.
         failures: questions that could not be shown.
-        shown: by task, the first group that was learned from.
+        shown: by task, the position and the answers of the group that was first in its batch.
     """
 
     step: int
@@ -85,13 +85,13 @@ class StepTally:
     kept: int = 0
     results: list[GroupResult] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
-    shown: dict[str, ShownSample] = field(default_factory=dict)
+    shown: dict[str, tuple[int, ShownSample]] = field(default_factory=dict)
 
     def show(self, group: AnswerGroup) -> None:
-        """Record a group as a sample, if there is none of its task yet."""
+        """Record a group as a sample, if it is the first one of its task in the batch, whenever its answers ended."""
         prepared = group.rollout.prepared
-        if len(self.shown) < SHOWN and prepared.task not in self.shown:
-            self.shown[prepared.task] = ShownSample(
+        if prepared.task not in self.shown or prepared.position < self.shown[prepared.task][0]:
+            sample = ShownSample(
                 step=self.step,
                 index=prepared.index,
                 category=prepared.category,
@@ -101,6 +101,7 @@ class StepTally:
                 rewards=tuple(reward.smooth for reward in group.rewards),
                 advantages=tuple(group.advantages),
             )
+            self.shown[prepared.task] = (prepared.position, sample)
 
 
 class Trainer:
@@ -158,14 +159,14 @@ class Trainer:
     def grpo_step(self, number: int, tally: StepTally) -> Update:
         """Make one step of GRPO (DeepSeekMath, arXiv 2402.03300, algorithm 1) with this process's share of a batch.
 
-        With one update a batch, groups come one by one: each is sampled and gone back through before the next, so that
-        its prompt is read once for both. With more updates, all are sampled before the first update.
+        With one update a batch, groups come as their answers end, and each is gone back through before the next prompt
+        is read, so that its prompt is read once for both. With more updates, all are sampled before the first update.
         """
         worker, config = self._worker, self._grpo
 
         def sample_groups() -> Iterator[AnswerGroup]:
-            for questions in self._questions_to_ask(tally):
-                for rollout in worker.rollout(questions, self._loader.batch, keep_graph=config.updates == 1):
+            for questions in self._batches_to_ask(tally):
+                for rollout in worker.rollouts(questions, self._loader.batch, keep_graph=config.updates == 1):
                     rewards = score_answers(rollout.prepared.question, rollout.texts)
                     advantages = group_advantages(reward_values(rewards, config), config.scale)
                     group = select_answers(rollout, rewards, advantages, config)
@@ -188,9 +189,8 @@ class Trainer:
 
     def sft_step(self, number: int, tally: StepTally) -> Update:
         """Make one supervised step: loss of each gold answer, backward pass, optimizer step."""
-        for questions in self._next_batch(tally, at_once=1):
-            for question in questions:
-                self._report(sft_result(question, self._worker.sft_backward(question)), tally)
+        for question in self._next_batch(tally):
+            self._report(sft_result(question, self._worker.sft_backward(question)), tally)
         return self._optimizer_step(number, tally.results)
 
     def _optimizer_step(self, number: int, results: Sequence[GroupResult]) -> Update:
@@ -217,29 +217,31 @@ class Trainer:
             facts = self._optimizer.step(number, self._parallel.factor / weight)
         return Update(facts, SkipReason.NOT_FINITE.value if facts.refused else "")
 
-    def _questions_to_ask(self, tally: StepTally) -> Iterator[list[PreparedQuestion]]:
+    def _batches_to_ask(self, tally: StepTally) -> Iterator[Iterator[PreparedQuestion]]:
         """Yield this process's questions of a batch, or with dynamic sampling of as many batches as fill the step.
 
         Batches are asked as a whole, so that the number of processes does not decide what is learned from; and where a
         run ends does not either, so that it can be made longer.
         """
         for _ in range(self._grpo.dynamic_sampling):
-            yield from self._next_batch(tally, at_once=self._run.decode_groups)
+            yield self._next_batch(tally)
             if self._world.sum([tally.kept])[0] >= self._run.batch:
                 return
 
-    def _next_batch(self, tally: StepTally, at_once: int) -> Iterator[list[PreparedQuestion]]:
-        """Yield this process's questions of the next batch, some at a time; record those that cannot be shown."""
-        left = self._loader.begin_batch()
-        tally.asked += left
-        while left:
-            taken = self._loader.take(min(at_once, left))
-            left -= len(taken)
-            tally.failures += [
-                Failure(tally.step, prepared.ask.index, prepared.error) for prepared in taken if prepared.made is None
-            ]
-            if questions := [prepared.made for prepared in taken if prepared.made is not None]:
-                yield questions
+    def _next_batch(self, tally: StepTally) -> Iterator[PreparedQuestion]:
+        """Go on to the next batch; return this process's questions, as they are ready, and record those that fail."""
+        count = self._loader.begin_batch()
+        tally.asked += count
+        return self._shown_questions(count, tally)
+
+    def _shown_questions(self, count: int, tally: StepTally) -> Iterator[PreparedQuestion]:
+        """Yield the next questions, but record those that cannot be shown."""
+        for _ in range(count):
+            for prepared in self._loader.take(1):
+                if prepared.made is None:
+                    tally.failures.append(Failure(tally.step, prepared.ask.index, prepared.error))
+                else:
+                    yield prepared.made
 
     def _report(self, result: GroupResult, tally: StepTally) -> None:
         """Count the result of a group, and tell the observer."""
@@ -292,7 +294,8 @@ class Trainer:
         )
         failures = tuple(chain.from_iterable(world.gather(tally.failures)))
         last = number == self._steps[-1] or self._loader.is_exhausted
-        return StepResult(step, int(asked), last, failures, tuple(tally.shown.values()))
+        shown = tuple(sample for _, sample in sorted(tally.shown.values(), key=itemgetter(0))[:SHOWN])
+        return StepResult(step, int(asked), last, failures, shown)
 
 
 def split_minibatches(groups: Iterable[AnswerGroup], updates: int) -> Iterator[Iterable[AnswerGroup]]:

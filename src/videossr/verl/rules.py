@@ -230,6 +230,11 @@ RULES: Mapping[str, Rule] = {
         "`enable_gradient_checkpointing`",
         lambda config: {f"{MODEL}.enable_gradient_checkpointing": config.run.recompute},
     ),
+    "run.offload_activations": Rule(
+        "set",
+        "`enable_activation_offload`",
+        lambda config: {f"{MODEL}.enable_activation_offload": config.run.offload_activations},
+    ),
     "run.sharding": Rule("no effect", "verl always shards with FSDP"),
     "run.memory_gib": Rule(
         "one value",

@@ -19,7 +19,8 @@ import torch  # noqa: E402
 import transformers  # noqa: E402
 
 from videossr.engine.checkpoint import PROBE, PROBE_CLIP, open_checkpoint, prompt_inputs  # noqa: E402
-from videossr.engine.shared_prefix import answer_scores, full_scores, gradient_checkpointing, read_prefix  # noqa: E402
+from videossr.engine.recomputation import gradient_checkpointing  # noqa: E402
+from videossr.engine.shared_prefix import answer_scores, full_scores, read_prefix  # noqa: E402
 from videossr.training.checkpoints.checkpoint import latest, restore, save  # noqa: E402
 from videossr.training.config import Lora, ModelConfig  # noqa: E402
 from videossr.training.policy import load_policy  # noqa: E402

@@ -23,12 +23,8 @@ import transformers  # noqa: E402
 from videossr.clock import uniform_clock  # noqa: E402
 from videossr.engine.checkpoint import open_checkpoint, prompt_inputs  # noqa: E402
 from videossr.engine.generation import generate  # noqa: E402
-from videossr.engine.shared_prefix import (  # noqa: E402
-    answer_scores,
-    full_scores,
-    gradient_checkpointing,
-    read_prefix,
-)
+from videossr.engine.recomputation import gradient_checkpointing  # noqa: E402
+from videossr.engine.shared_prefix import answer_scores, full_scores, read_prefix  # noqa: E402
 from videossr.errors import VideoSSRError  # noqa: E402
 from videossr.question import VIDEO, Clip, Question  # noqa: E402
 

@@ -16,12 +16,15 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from videossr.clock import uniform_clock
+from videossr.engine import shared_prefix
 from videossr.engine.checkpoint import open_checkpoint
 from videossr.engine.generation import generate
-from videossr.engine.shared_prefix import answer_scores, full_scores, gradient_checkpointing, read_prefix
+from videossr.engine.recomputation import gradient_checkpointing
+from videossr.engine.shared_prefix import answer_scores, full_scores, read_prefix
 from videossr.models.tiny import PATCH, Family, make_tiny
 from videossr.question import VIDEO, Clip, Question
 from videossr.training.config import GrpoConfig, Lora, ModelConfig, RunSettings, TrainConfig
+from videossr.training.cost import flops
 from videossr.training.cost.flops import Counter, Load, OperationCount, load_of, peak_flops
 from videossr.training.policy import Policy, load_policy, prepare_model
 
@@ -87,6 +90,23 @@ def test_counter_counts_a_group_with_a_shared_prefix_like_torch(policy_inputs_lo
         run_backward([scores.logprobs.sum()])
     assert work.backward == pytest.approx(backward.get_total_flops(), rel=0.02)
     assert work.reference == work.vision + work.prefill + work.loss
+
+
+def test_counter_counts_answers_in_several_packs_like_torch(
+    policy_inputs_load: tuple[Policy, Any, Load], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy, inputs, load = policy_inputs_load
+    whole = count_group(policy, CONFIG, load)
+    for module in (shared_prefix, flops):
+        monkeypatch.setattr(module, "PACK_TOKENS", 3 * (A - 1))  # so that the last of four answers is alone
+    with torch.no_grad():
+        prefix = read_prefix(policy.model, inputs)
+        with torch_count() as loss:
+            answer_scores(policy.model, prefix, ANSWERS)
+    packs = count_group(policy, CONFIG, load)
+    assert packs.loss == pytest.approx(loss.get_total_flops(), rel=0.02)
+    assert packs.loss < whole.loss
+    assert whole.backward - packs.backward == pytest.approx(2 * (whole.loss - packs.loss))
 
 
 def test_counter_counts_a_group_without_a_shared_prefix_like_torch(

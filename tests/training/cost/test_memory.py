@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import torch
 import transformers
 
+from videossr.errors import ConfigError
 from videossr.models.tiny import make_tiny
 from videossr.training.config import GrpoConfig, Lora, ModelConfig, OptimConfig, RunSettings, TrainConfig
 from videossr.training.cost.flops import Load
@@ -88,6 +90,17 @@ def test_memory_plan_follows_the_settings(shape: Any) -> None:
     recomputed = sizes(plan_for(shape, run(recompute=True)))
     assert recomputed[row_name] < sizes(plan)[row_name] / 3
     assert recomputed["one layer, recomputed"] > 0
+    offloaded = plan_for(shape, run(recompute=True, offload_activations=True))
+    assert offloaded.host > 0
+    moved = sum(recomputed[name] - sizes(offloaded)[name] for name in (row_name, "activations of the answers"))
+    assert offloaded.host == moved
+    text = shape.get_text_config()
+    keys = 2 * text.num_hidden_layers * text.num_key_value_heads * text.head_dim * LOAD.prompt * 2
+    assert keys <= sizes(offloaded)[row_name] < 1.2 * keys
+    with pytest.raises(ConfigError, match=r"run\.offload_activations needs run\.recompute=true"):
+        plan_for(shape, run(offload_activations=True))
+    several = replace(LOAD, tokens=512)
+    assert sizes(plan_for(shape, load=several))["logits of the answers"] == 3 * 1024 * text.vocab_size * 4
     assert sizes(plan_for(shape, run(decode_groups=3)))[row_name] == 3 * sizes(plan)[row_name]
     longer = sizes(plan_for(shape, load=replace(LOAD, prompt=2000, pictures=((24, 256),))))
     assert longer[row_name] == pytest.approx(2 * sizes(plan)[row_name], rel=0.01)
@@ -137,18 +150,28 @@ def test_shortage_message_names_settings_that_fit(shape: Any, folder: Path) -> N
     config = run(decode_groups=4)
     plan = plan_for(shape, config)
 
-    def message_for(room: int) -> str:
-        return shortage_message(plan, room, config, lambda other: plan_for(shape, other))
+    def plan_on_cpu(other: TrainConfig) -> MemoryPlan:
+        if other.run.offload_activations:
+            raise ConfigError("not from a CPU")
+        return plan_for(shape, other)
+
+    def message_for(room: int, plan_of: Callable[[TrainConfig], MemoryPlan] = plan_on_cpu) -> str:
+        return shortage_message(plan, room, config, plan_of)
 
     assert not message_for(plan.total)
     message = message_for(plan.total - 1)
     assert f"needs about {plan.total / GIB:.2f} GiB" in message
     assert "--run.recompute=true about" in message
     tight = plan_for(shape, optim(moments="8bit", weights="stochastic")).total
-    smaller_message = message_for(min(tight, plan_for(shape, run(recompute=True)).total) - 1)
-    assert "--optim" in smaller_message
+    smaller_room = min(tight, plan_for(shape, run(recompute=True)).total) - 1
+    assert "--optim" in message_for(smaller_room)
+    on_card = message_for(smaller_room, lambda other: plan_for(shape, other))
+    assert "--run.recompute=true --run.offload_activations=true" in on_card
     assert "no setting makes it fit" in message_for(1)
     small = replace(config, run=replace(config.run, memory_gib=plan.total / GIB / 2))
     _, problem = plan_run(folder, small, LOAD, device=CPU, dtype=torch.bfloat16)
+    assert "offload_activations" not in problem
+    with pytest.raises(ConfigError, match="moves states to RAM, where those of a CPU are"):
+        plan_run(folder, run(recompute=True, offload_activations=True), LOAD, device=CPU, dtype=torch.bfloat16)
     assert f"of {plan.total / GIB / 2:.2f}" in problem
     assert plan_run(folder, config, LOAD, device=CPU, dtype=torch.bfloat16) == (plan, "")

@@ -98,12 +98,11 @@ def test_memory_plan_is_within_5_percent_of_the_peak(
         for step, batches in ((1, 1), (2, 2)):  # the first step makes the moments, the first batch the gradients
             for _ in range(batches):
                 questions = [PreparedQuestion(k, question, "", "", prompt) for k in range(config.run.decode_groups)]
-                rollouts = worker.rollout(questions, step)
-                while rollouts:
+                for rollout in worker.rollouts(questions, step):
                     rewards = [Scores(float(k), float(k), True) for k in range(config.grpo.rollouts)]
                     advantages = group_advantages([reward.smooth for reward in rewards], config.grpo.scale)
-                    group = select_answers(rollouts.pop(0), rewards, advantages, config.grpo)
+                    group = select_answers(rollout, rewards, advantages, config.grpo)
                     worker.backward(group, worker.reference_logprobs(group))
-                    del group
+                    del rollout, group
             optimizer.step(step)
     assert plan.total == pytest.approx(weights + peak(), rel=0.05), plan.table()

@@ -7,8 +7,9 @@ uses it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,7 +20,8 @@ from torch.overrides import TorchFunctionMode
 
 from videossr.engine.kv_cache import cache_arguments, cache_states, empty_cache
 from videossr.engine.model import VisionLanguageModel, base_model
-from videossr.engine.shared_prefix import SharedPrefix, answer_scores, gradient_checkpointing
+from videossr.engine.recomputation import gradient_checkpointing
+from videossr.engine.shared_prefix import SharedPrefix, answer_scores
 from videossr.training.cost.flops import Load
 
 
@@ -38,32 +40,38 @@ class ActivationMemory:
     layer: int
 
 
-def activation_memory(model: VisionLanguageModel, load: Load, *, recompute: bool, rows: int = 0) -> ActivationMemory:
+def activation_memory(
+    model: VisionLanguageModel, load: Load, *, recompute: bool, offload: bool = False, rows: int = 0
+) -> ActivationMemory:
     """Measure what a model on the meta device keeps of one question for the backward pass.
 
     Args:
         model: as it learns.
         load: the question.
         recompute: whether layers keep their input alone.
+        offload: whether that is kept in the machine's RAM, which is not counted.
         rows: answers at once, each with the whole prompt; 0: they share it.
     """
-    tower, block = _tower(model, load, recompute)
+    within = partial(gradient_checkpointing, model, offload=offload) if recompute else nullcontext
+    tower, block = _tower(model, load, recompute, offload)
     depth = len(base_model(model).model.language_model.layers)
     if rows:
         length = load.prompt + load.tokens
-        whole = _read(model, length, rows, recompute)[0]
-        layer = (_read(model, length, rows, recompute=False)[0] - whole) // depth
+        whole = _read(model, length, rows, within)[0]
+        layer = (_read(model, length, rows, nullcontext)[0] - whole) // depth
         return ActivationMemory(0, whole + rows * tower, max(layer, rows * block))
-    prompt, prefix = _read(model, load.prompt, 1, recompute)
-    layer = (_read(model, load.prompt, 1, recompute=False)[0] - prompt) // depth
-    with _Saved(model) as saved, gradient_checkpointing(model) if recompute else nullcontext():
+    prompt, prefix = _read(model, load.prompt, 1, within)
+    layer = (_read(model, load.prompt, 1, nullcontext)[0] - prompt) // depth
+    with _Saved(model) as saved, within():
         answer_scores(model, prefix, [[0] * load.tokens] * load.answers)
     return ActivationMemory(prompt + tower, saved.size, max(layer, block))
 
 
-def _read(model: VisionLanguageModel, length: int, rows: int, recompute: bool) -> tuple[int, SharedPrefix]:
+def _read(
+    model: VisionLanguageModel, length: int, rows: int, within: Callable[[], AbstractContextManager[None]]
+) -> tuple[int, SharedPrefix]:
     """Read text of a length, which takes what as much video takes; return the bytes that are kept, and the prefix."""
-    with torch.device("meta"), _Saved(model) as saved, gradient_checkpointing(model) if recompute else nullcontext():
+    with torch.device("meta"), _Saved(model) as saved, within():
         ids, places = torch.zeros(rows, length, dtype=torch.long), torch.zeros(4, rows, length, dtype=torch.long)
         cache = empty_cache(model)
         out = model(input_ids=ids, position_ids=places, **cache_arguments(model, cache), logits_to_keep=1)
@@ -73,8 +81,8 @@ def _read(model: VisionLanguageModel, length: int, rows: int, recompute: bool) -
     return saved.size, SharedPrefix(out.logits[:, -1], layers, length, 0)
 
 
-def _tower(model: VisionLanguageModel, load: Load, recompute: bool) -> tuple[int, int]:
-    """Return the bytes that the vision tower keeps, and those of one block that is computed again."""
+def _tower(model: VisionLanguageModel, load: Load, recompute: bool, offload: bool) -> tuple[int, int]:
+    """Return the bytes that the vision tower keeps on the device, and those of one block that is computed again."""
     visual = base_model(model).model.visual
     if not any(weight.requires_grad for weight in visual.parameters()):
         return 0, 0
@@ -91,12 +99,23 @@ def _tower(model: VisionLanguageModel, load: Load, recompute: bool) -> tuple[int
                 position_embeddings=(angles, angles),
             )
         block = saved.size
-        with _Saved(model) as saved:
-            for merger in (visual.merger, *getattr(visual, "deepstack_merger_list", ())):
-                merger(hidden)
+        mergers = (visual.merger, *getattr(visual, "deepstack_merger_list", ()))
+        largest = max(block, *(_saved_by(model, [merger], hidden) for merger in mergers))
+        merged = _saved_by(model, mergers, hidden)
+    if offload:
+        return 0, largest
     patches = load.patches * visual.patch_embed.proj.weight[0].numel() * dtype.itemsize
-    kept = hidden.nbytes if recompute else block
-    return len(visual.blocks) * kept + saved.size + patches, block if recompute else 0
+    if recompute:  # mergers have inputs that blocks have too, but for what comes out of the last
+        return (len(visual.blocks) + 1) * hidden.nbytes + patches, largest
+    return len(visual.blocks) * block + merged + patches, 0
+
+
+def _saved_by(model: VisionLanguageModel, modules: Sequence[torch.nn.Module], hidden: Tensor) -> int:
+    """Return the bytes that modules keep of one input."""
+    with _Saved(model) as saved:
+        for module in modules:
+            module(hidden)
+    return saved.size
 
 
 class _Saved:

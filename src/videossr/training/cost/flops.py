@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from videossr.engine.model import VisionLanguageModel, VisionTowerConfig, as_module, base_model, delta_nets
-from videossr.engine.shared_prefix import SHARED
+from videossr.engine.shared_prefix import PACK_TOKENS, SHARED
 from videossr.prompt.base import Prompt
 from videossr.training.config import GrpoConfig, RunSettings
 
@@ -128,7 +128,9 @@ class Counter:
         self._merged = float(tower.spatial_merge_size**2)
         self._patch = _products([as_module(visual.patch_embed)])
         self._blocks = [_products([block]) for block in visual.blocks]
-        self._mergers = _products([visual.merger, *getattr(visual, "deepstack_merger_list", ())])
+        mergers = [visual.merger, *getattr(visual, "deepstack_merger_list", ())]
+        self._mergers = _products(mergers)
+        self._mergers_again = self._mergers - sum(map(_last_product, mergers))
         self._blocks_again = sum(self._blocks) - sum(map(_last_product, visual.blocks))
         self._tower_width = float(tower.hidden_size)
         self._windows = _windows(tower)
@@ -157,8 +159,11 @@ class Counter:
         seen, read = self._vision(load), self._read(load.prompt)
         vision, prefill = times * seen, times * (sum(read) + self._head)
         behind = load.answers * max(0, load.tokens - 1)
-        if shared:  # the answers are one packed sequence
-            layers, looks = behind * self._layers, self._attention * behind * (load.prompt + behind)
+        if shared:  # several answers are one packed sequence
+            full = max(1, PACK_TOKENS // max(1, load.tokens - 1))
+            sizes = [min(full, load.answers - first) for first in range(0, load.answers, full)]
+            beside = (load.tokens - 1) ** 2 * sum(size**2 for size in sizes)
+            layers, looks = behind * self._layers, self._attention * (behind * load.prompt + beside)
             chunks = load.answers * _chunks(load.tokens - 1)
         else:
             layers = behind * self._layers
@@ -178,7 +183,8 @@ class Counter:
             tokens = times * load.prompt + behind
             recomputed = tokens * self._layers_again + times * (read[1] + read[2]) + looks + rule
             if self._vision_back:
-                recomputed += times * (load.patches * self._blocks_again + self._tower_attention(load))
+                again = self._blocks_again + self._mergers_again / self._merged
+                recomputed += times * (load.patches * again + self._tower_attention(load))
         decode = self._decode(load) + (0 if shared else vision + prefill) if self._samples else 0.0
         reference = vision + prefill + loss if self._has_reference else 0.0
         return OperationCount(vision, prefill, decode, loss, backward, recomputed, reference)
@@ -265,7 +271,7 @@ def _products(modules: Iterable[torch.nn.Module], used: float = 1.0) -> float:
 
 
 def _last_product(layer: torch.nn.Module) -> float:
-    """Return the operations a token of the product that recomputation of a layer leaves out.
+    """Return the operations a token of the product that recomputation of a layer, or of a merger, leaves out.
 
     Recomputation stops when it has the last tensor that the backward pass needs. That is the input of the layer's last
     product, unless the layer has experts or an adapter there.
@@ -273,7 +279,7 @@ def _last_product(layer: torch.nn.Module) -> float:
     return sum(
         2.0 * module.weight.numel()
         for name, module in layer.named_modules()
-        if name in ("mlp.down_proj", "mlp.linear_fc2") and isinstance(module, torch.nn.Linear)
+        if name in ("mlp.down_proj", "mlp.linear_fc2", "linear_fc2", "mlp.2") and isinstance(module, torch.nn.Linear)
     )
 
 

@@ -21,9 +21,9 @@ import transformers
 from videossr.config import override, parse
 from videossr.engine.checkpoint import Checkpoint
 from videossr.engine.model import VisionLanguageModel, base_model, delta_nets
-from videossr.engine.shared_prefix import ATTENTION, SHARED
+from videossr.engine.shared_prefix import ATTENTION, PACK_TOKENS, SHARED
 from videossr.engine.vision_tower import optimize_vision_tower
-from videossr.errors import DataError
+from videossr.errors import ConfigError, DataError
 from videossr.question_set import QuestionSet
 from videossr.training.config import GrpoConfig, ModelConfig, TrainConfig, as_table
 from videossr.training.cost.activations import activation_memory
@@ -45,6 +45,7 @@ TRIES = 8
 CHANGES = (
     "run.sharding=fsdp",
     "run.recompute=true",
+    "run.offload_activations=true",
     "run.decode_groups=1",
     "optim.moments=8bit",
     "optim.weights=stochastic",
@@ -171,10 +172,15 @@ def plan_run(
         device: where it will run; `run.memory_gib` overrides how much memory it has.
         dtype: of weights and arithmetic.
         processes: of the run.
+
+    Raises:
+        ConfigError: activations are to be offloaded from a CPU, or without recomputation.
     """
     shape = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
 
     def plan(config: TrainConfig) -> MemoryPlan:
+        if config.run.offload_activations and device.type == "cpu":
+            raise ConfigError("run.offload_activations moves states to RAM, where those of a CPU are: leave it out")
         return memory_plan(empty_model(shape, config.model, dtype), config, load, processes)
 
     first = plan(config)
@@ -201,7 +207,13 @@ def memory_plan(model: VisionLanguageModel, config: TrainConfig, load: Load, pro
         config: of the run.
         load: the largest question.
         processes: over which weights are sharded, where they are.
+
+    Raises:
+        ConfigError: what is to be offloaded is not there.
     """
+    offload = config.run.offload_activations
+    if offload and not config.run.recompute:
+        raise ConfigError("run.offload_activations needs run.recompute=true: it keeps in RAM what that leaves")
     base = base_model(model)
     parts = processes if config.run.sharding == "fsdp" else 1
     weights = sum(_size(weight) for weight in model.parameters())
@@ -213,11 +225,13 @@ def memory_plan(model: VisionLanguageModel, config: TrainConfig, load: Load, pro
     shared = config.run.share_prefix and base.config.model_type in SHARED
     groups = min(config.run.decode_groups, -(-config.run.batch // processes)) if grpo and shared else 1
     rows = 0 if shared else min(config.run.rows, load.answers)
-    keeps = activation_memory(model, load, recompute=config.run.recompute, rows=rows)
+    keeps = activation_memory(model, load, recompute=config.run.recompute, offload=offload, rows=rows)
+    whole_keeps = activation_memory(model, load, recompute=True, rows=rows) if offload else keeps
     cache = _cache(base, load, shared=shared) if grpo else 0
     kept = _cache(base, replace(load, answers=0), shared=True) if shared else 0
     text = base.config.get_text_config()
-    scores = load.answers * load.tokens * text.vocab_size * 4
+    scored = load.answers * load.tokens
+    scores = (min(scored, PACK_TOKENS) if shared else scored) * text.vocab_size * 4
     whole = parts > 1  # within a step, see `videossr.training.parallel.FullyShardedParallel`
     state: When = "host" if away else "always"
     widest = max(weight.numel() for weight in trained)
@@ -230,11 +244,14 @@ def memory_plan(model: VisionLanguageModel, config: TrainConfig, load: Load, pro
             MemoryRow(f"moments, {config.optim.moments}", _moments(config, count) // parts, state),
             MemoryRow("weights and gradients that are not sharded yet", weights + 4 * count if whole else 0, "group"),
             MemoryRow("activations of the prompts", groups * keeps.prompt, "group"),
-            MemoryRow("key-value cache of sampling", groups * cache, "sampling"),
+            MemoryRow("activations of the prompts, offloaded", groups * (whole_keeps.prompt - keeps.prompt), "host"),
+            # Of several groups, the others are still being sampled while one is learned from.
+            MemoryRow("key-value cache of sampling", groups * cache, "group" if groups > 1 else "sampling"),
             MemoryRow(
                 "logits of one token", 4 * groups * load.answers * text.vocab_size * 4 if grpo else 0, "sampling"
             ),
             MemoryRow("activations of the answers", keeps.answers, "loss"),
+            MemoryRow("activations of the answers, offloaded", whole_keeps.answers - keeps.answers, "host"),
             MemoryRow("logits of the answers", 3 * scores, "loss"),
             MemoryRow("one layer, recomputed", keeps.layer, "loss"),
             MemoryRow("gradients of the prompt's keys and values", kept, "loss"),
@@ -290,16 +307,27 @@ def _cure(
             continue
         if change == "optim.moments=8bit" and processes > 1 and _changed(config, tried).run.sharding == "fsdp":
             continue  # these two do not go together
-        tried = [setting for setting in tried if setting.split("=")[0] != change.split("=")[0]] + [change]
-        if fits(_changed(config, tried)):
+        more = [setting for setting in tried if setting.split("=")[0] != change.split("=")[0]] + [change]
+        if (works := _works(config, more, fits)) is None:
+            continue
+        tried = more
+        if works:
             break
     else:
         return None
     for change in tried[:-1]:
         fewer = [setting for setting in tried if setting != change]
-        if fits(_changed(config, fewer)):
+        if _works(config, fewer, fits):
             tried = fewer
     return tried, _changed(config, tried)
+
+
+def _works(config: TrainConfig, changes: list[str], fits: Callable[[TrainConfig], bool]) -> bool | None:
+    """Tell whether a run would fit with these changes; None where they do not go together, or not with the device."""
+    try:
+        return fits(_changed(config, changes))
+    except ConfigError:
+        return None
 
 
 def _changed(config: TrainConfig, changes: list[str]) -> TrainConfig:

@@ -16,6 +16,7 @@ FREE = (
     "data.ahead_mb",
     "run.sharding",
     "run.recompute",
+    "run.offload_activations",
     "run.decode_groups",
     "run.rows",
     "run.device",

@@ -44,7 +44,7 @@ RELEASES = (
     Release("4.57", "transformers_4_57", "bare"),
     Release("5.9", "verl", "bare"),
     Release("5.17", "transformers_5_17", "wrapped"),
-    Release("5.23", "lmms_eval", "wrapped"),
+    Release("5.23", "serve", "wrapped"),
     Release("5.24", "transformers_5_24", "wrapped"),
 )
 

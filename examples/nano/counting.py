@@ -1,5 +1,6 @@
 """Train and evaluate the runs of `examples/nano/counting.sh`.
 
+python examples/nano/counting.py sees FOLDER SEED                whether the start is done: exit status 0, else 1
 python examples/nano/counting.py train FOLDER ARM SEED STEPS     makes the run ARM-SEED, and notes what each step costs
 python examples/nano/counting.py plot FOLDER OUT.svg             prints the tables as Markdown, draws the curves
 
@@ -23,6 +24,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from study import average, held_out, names, running, spread
 
+from videossr.training.runs.records import read_train_run
+
 ARMS = {"shared": "shared prefix", "not-shared": "sharing off", "trl": "TRL"}
 COLORS = {"shared": "#1f6fb4", "not-shared": "#c8402f", "trl": "#3a8f4d"}
 
@@ -34,7 +37,11 @@ TOKENS = 10
 """Questions a step, answers a question, learning rate, steps until it, tokens of an answer: the same for all arms."""
 
 LAST = 10
-"""Steps over which sampled rewards are averaged."""
+"""Steps over which sampled rewards are averaged; losses are averaged over twice as many."""
+
+SEEN = 0.9
+"""Loss of a start that sees the squares. It is 1.04 with equal answers to all videos: the mean of log(8) for the number
+and 0 for the end."""
 
 Costs = dict[str, list[float]]
 """For each step: the `reward` of its sampled answers, and the `wall` and `processor` seconds of its end. Time begins
@@ -43,13 +50,23 @@ with the end of the first step, so that loading is left out."""
 
 def main(verb: str, folder: Path, *words: str) -> None:
     """Run the verb of the command line."""
+    if verb == "sees":
+        raise SystemExit(not sees(folder / "runs" / f"start-{words[0]}"))
     if verb == "train":
         train(folder, words[0], int(words[1]), int(words[2]))
     elif verb == "plot":
         sys.stdout.writelines(f"{line}\n" for line in (*scores_table(folder), "", *costs_table(folder)))
         draw(folder, Path(words[0]))
     else:
-        raise SystemExit(f"{verb}: say train or plot")
+        raise SystemExit(f"{verb}: say sees, train or plot")
+
+
+def sees(start: Path) -> bool:
+    """Tell whether a complete start answers by what it sees: its loss is below that of the numbers' frequencies."""
+    if not (start / "manifest.json").exists():
+        return False
+    losses = [step.loss for step in read_train_run(start).steps]
+    return mean(loss for loss in losses[-2 * LAST :] if loss is not None) < SEEN
 
 
 def train(folder: Path, arm: str, seed: int, steps: int) -> None:

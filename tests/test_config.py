@@ -21,8 +21,8 @@ from videossr.tasks.grounding import GroundingConfig
 from videossr.tasks.jigsaw import JigsawConfig
 from videossr.templates import load_templates
 
-NANO = Path(__file__).parents[1] / "examples/nano/nano.toml"
-"""The recipe of `make demo`, which is not part of the package."""
+NANO = sorted(map(str, (Path(__file__).parents[1] / "examples/nano").glob("*.toml")))
+"""Recipes that are not part of the package, among them that of `make demo`."""
 
 
 def test_load_recipe_reads_every_shipped_recipe():
@@ -34,7 +34,7 @@ def test_load_recipe_reads_every_shipped_recipe():
         assert reparsed.resolved == plan.resolved
 
 
-@pytest.mark.parametrize("name", [*recipe.recipe_names(), str(NANO)])
+@pytest.mark.parametrize("name", [*recipe.recipe_names(), *NANO])
 def test_shipped_jigsaws_without_a_gap_set_no_bound_for_the_solver(name: str) -> None:
     """The solver solves nearly all jigsaws without gaps, so `validate` would fail them with the default bound."""
     for config in recipe.load_recipe(name).config.values():

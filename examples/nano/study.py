@@ -147,9 +147,9 @@ def average(table: dict[str, float]) -> float:
     return mean(table.values())
 
 
-def spread(values: Sequence[float], sign: str = "") -> str:
+def spread(values: Sequence[float], sign: str = "", digits: int = 3) -> str:
     """Write mean and standard deviation over seeds."""
-    return f"{mean(values):{sign}.3f}" + (f" ± {stdev(values):.3f}" if len(values) > 1 else "")
+    return f"{mean(values):{sign}.{digits}f}" + (f" ± {stdev(values):.{digits}f}" if len(values) > 1 else "")
 
 
 def draw(folder: Path, out: Path) -> None:
@@ -160,7 +160,7 @@ def draw(folder: Path, out: Path) -> None:
     for arm in ("smooth", "strict"):
         runs = names(folder, named_arms[arm])
         for axes, value in ((reward, "smooth"), (entropy, "entropy")):
-            lines = np.array([_running(curve(folder, run, value)) for run in runs])
+            lines = np.array([running(curve(folder, run, value)) for run in runs])
             steps = np.arange(1, lines.shape[1] + 1)
             axes.plot(steps, lines.mean(0), color=COLORS[arm], label=named_arms[arm])
             axes.fill_between(steps, lines.min(0), lines.max(0), color=COLORS[arm], alpha=0.2, linewidth=0)
@@ -189,7 +189,7 @@ def draw(folder: Path, out: Path) -> None:
     figure.savefig(out, metadata={"Date": None})
 
 
-def _running(values: Floats, width: int = 7) -> Floats:
+def running(values: Floats, width: int = 7) -> Floats:
     """Average each step with its neighbours."""
     half = width // 2
     return np.array([np.nanmean(values[max(0, at - half) : at + half + 1]) for at in range(len(values))])

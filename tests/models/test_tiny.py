@@ -97,7 +97,14 @@ def test_tiny_config_has_rotary_settings_like_released_checkpoints(tiny: Path) -
     assert "rope_parameters" not in text
 
 
-@pytest.mark.parametrize("sizes", [{"width": 96}, {"layers": 0}, {"vision_layers": 1}])
+def test_command_line_sets_the_sizes(tmp_path: Path) -> None:
+    main([str(tmp_path), "--width", "192", "--layers", "1", "--vision-width", "128", "--vision-layers", "3"])
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert (config["text_config"]["hidden_size"], config["text_config"]["num_hidden_layers"]) == (192, 1)
+    assert (config["vision_config"]["hidden_size"], config["vision_config"]["depth"]) == (128, 3)
+
+
+@pytest.mark.parametrize("sizes", [{"width": 96}, {"layers": 0}, {"vision_width": 32}, {"vision_layers": 1}])
 def test_make_tiny_refuses_invalid_sizes(sizes: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=str(next(iter(sizes)))):
         make_tiny(tmp_path / "none", **sizes)

@@ -1,9 +1,10 @@
 """A tiny vision language model with random weights, for demonstrations, tests and training from nothing on a CPU.
 
-    python -m videossr.models.tiny FOLDER [--family qwen2_5_vl] [--seed 1]
+    python -m videossr.models.tiny FOLDER [--family qwen2_5_vl] [--seed 1] [--width 768 --layers 10]
 
-The result is a checkpoint like any other, with tokenizer and processor files, of some 1.3 million parameters. It reads
-videos and can be trained, but its answers are noise. It is made with transformers 5, and 4.57 reads it as well.
+The result is a checkpoint like any other, with tokenizer and processor files, of some 1.3 million parameters, or more
+where it is made wider or deeper. It reads videos and can be trained, but its answers are noise. It is made with
+transformers 5, and 4.57 reads it as well.
 """
 
 from __future__ import annotations
@@ -73,6 +74,7 @@ def make_tiny(
     family: Family = "qwen3_vl",
     width: int = 128,
     layers: int = 4,
+    vision_width: int = 64,
     vision_layers: int = 2,
 ) -> Path:
     """Write a tiny model to a folder. The same arguments give the same weights.
@@ -83,6 +85,7 @@ def make_tiny(
         family: the architecture.
         width: of the language model, a multiple of 64.
         layers: of the language model.
+        vision_width: of the vision tower, a multiple of 64.
         vision_layers: of the vision tower, at least 2.
 
     Returns:
@@ -91,10 +94,10 @@ def make_tiny(
     Raises:
         ConfigError: width or depth is out of range.
     """
-    if width < 64 or width % 64 or layers < 1 or vision_layers < 2:
+    if min(width, vision_width) < 64 or width % 64 or vision_width % 64 or layers < 1 or vision_layers < 2:
         raise ConfigError(
-            f"width must be a multiple of 64, layers at least 1, vision_layers at least 2: "
-            f"got {width}, {layers}, {vision_layers}"
+            f"width and vision_width must be multiples of 64, layers at least 1, vision_layers at least 2: "
+            f"got {width}, {vision_width}, {layers}, {vision_layers}"
         )
     folder.mkdir(parents=True, exist_ok=True)
     transformers.utils.logging.disable_progress_bar()
@@ -102,7 +105,7 @@ def make_tiny(
     if family in THINKING:
         tokenizer.chat_template += THINKS
     tokenizer.save_pretrained(folder)
-    model = _model(tokenizer, family, seed, width, layers, vision_layers)
+    model = _model(tokenizer, family, seed, width, layers, vision_width, vision_layers)
     model.generation_config = transformers.GenerationConfig(
         eos_token_id=[tokenizer.eos_token_id, tokenizer.pad_token_id], pad_token_id=tokenizer.pad_token_id
     )
@@ -142,8 +145,11 @@ def _tokenizer() -> Any:
     return tokenizer
 
 
-def _model(tokenizer: Any, family: Family, seed: int, width: int, layers: int, vision_layers: int) -> Any:
+def _model(
+    tokenizer: Any, family: Family, seed: int, width: int, layers: int, vision_width: int, vision_layers: int
+) -> Any:
     """Make the model with random weights."""
+    spread = min(0.1, 25.6 / width)  # at the usual 0.02, the answers of a narrow model hardly depend on its input
     rotary = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [6, 5, 5]}
     text = {
         "vocab_size": len(tokenizer),
@@ -153,7 +159,7 @@ def _model(tokenizer: Any, family: Family, seed: int, width: int, layers: int, v
         "num_attention_heads": width // HEAD,
         "num_key_value_heads": width // HEAD // 2,
         "max_position_embeddings": POSITIONS,
-        "initializer_range": 0.1,  # at the usual 0.02, the answers of so narrow a model hardly depend on its input
+        "initializer_range": spread,
         "pad_token_id": tokenizer.pad_token_id,
         "bos_token_id": None,
         "eos_token_id": tokenizer.eos_token_id,
@@ -161,14 +167,14 @@ def _model(tokenizer: Any, family: Family, seed: int, width: int, layers: int, v
     }
     vision: dict[str, Any] = {
         "depth": vision_layers,
-        "hidden_size": 64,
-        "intermediate_size": 192,
-        "num_heads": 2,
+        "hidden_size": vision_width,
+        "intermediate_size": 3 * vision_width,
+        "num_heads": vision_width // HEAD,
         "out_hidden_size": width,
         "patch_size": PATCH[family],
         "spatial_merge_size": 2,
         "temporal_patch_size": 2,
-        "initializer_range": 0.1,
+        "initializer_range": spread,
     }
     if family in THINKING:
         config, kind = _qwen3_5(family, text, rotary, width, layers)
@@ -284,8 +290,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--family", choices=get_args(Family), default="qwen3_vl")
     parser.add_argument("--seed", type=int, default=0)
-    chosen = parser.parse_args(arguments)
-    make_tiny(chosen.folder, seed=chosen.seed, family=chosen.family)
+    parser.add_argument("--width", type=int, default=128)
+    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--vision-width", type=int, default=64)
+    parser.add_argument("--vision-layers", type=int, default=2)
+    chosen = vars(parser.parse_args(arguments))
+    make_tiny(chosen.pop("folder"), **chosen)
 
 
 if __name__ == "__main__":

@@ -82,21 +82,24 @@ def table(folder: Path, names: Sequence[str]) -> str:
             step = facts["steps"][-1]
             split = ", ".join(f"{phase} {seconds:.3f}" for phase, seconds in step["phases"].items())
             lines.append(
-                f"| {name} | {step['seconds a question']:.3f} | {step['MFU']:.3f} | {step['GiB']:.1f} | "
+                f"| {name} | {step['seconds a question']:.3f} | {step['MFU']:.1%} | {step['GiB']:.1f} | "
                 f"{facts['plan GiB']:.1f} | {step['gap']:.2g} | {split} |"
             )
-    return "\n".join(lines)
+    note = (
+        "Figures of each part's last step. GiB is the most that torch allocated; on a CPU, the memory of the process."
+    )
+    return "\n".join([*lines, "", note])
 
 
 def main() -> int:
     """Read the command line; return 1 where a part was not measured."""
+    parts = {**PARTS, **CPU_PARTS}
     parser = argparse.ArgumentParser(description="Measure training on one GPU.")
     parser.add_argument("out", type=Path, help="folder for the figures; those of parts that are run are replaced")
-    parser.add_argument("--parts", nargs="+", choices=[*PARTS, *CPU_PARTS], metavar="PART", help=", ".join(PARTS))
-    parser.add_argument("--seconds", type=float, default=780, help="in all")
+    parser.add_argument("--parts", nargs="+", choices=list(parts), metavar="PART", help=", ".join(parts))
+    parser.add_argument("--seconds", type=float, default=780, help="for all parts together; default: %(default)s")
     parser.add_argument("--cpu", action="store_true", help="tiny models, on any machine")
     chosen = parser.parse_args()
-    parts = {**PARTS, **CPU_PARTS}
     names = chosen.parts or list(CPU_PARTS if chosen.cpu else PARTS)
     chosen.out.mkdir(parents=True, exist_ok=True)
     until = time.monotonic() + chosen.seconds

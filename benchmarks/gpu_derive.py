@@ -109,6 +109,12 @@ def kernels(model: Any, load: Load) -> Kernels:
 
 def derive(shape: str) -> None:
     """Print the tables of docs/results/train-gpu.md."""
+    print(
+        f"Derived, not measured: operations, kernels and memory are counted; seconds assume that products of matrices\n"
+        f"reach {REACHED:.0%} of the peak and that a kernel is launched every {LAUNCH * 1e6:.0f} microseconds. `Kernels` are "
+        "those of a token\nthat is decoded, of a prompt that is read, of the vision tower and of a group's answers.",
+        flush=True,
+    )
     with tempfile.TemporaryDirectory() as name:
         source = checkpoint(Path(name), shape)
         table = transformers.AutoConfig.from_pretrained(name)
@@ -120,7 +126,9 @@ def derive(shape: str) -> None:
         work, usual = (Counter(model, settings.run, settings.grpo).group(load) for settings in (config, alone))
         calls = kernels(model, load)
         plan = memory_plan(model, config, load)
-        print(f"\n## {way}: {load.prompt} tokens a prompt, {load.patches} patches, {load.answers} x {load.tokens}\n")
+        print(
+            f"\n## {way}: {load.prompt} tokens a prompt, {load.patches} patches, {load.answers} answers of {load.tokens}\n"
+        )
         print("10^12 operations: " + ", ".join(f"{name} {getattr(work, name) / 1e12:.1f}" for name in NAMES))
         print(f"needed {work.needed / 1e12:.1f}; without sharing {usual.needed / 1e12:.0f}")
         print(f"{calls}\n\n{plan.table()}")
@@ -128,13 +136,13 @@ def derive(shape: str) -> None:
             shares = parts(model, config, load, work, calls, card)
             fits = "fits" if plan.total <= USED * card.memory else "does not fit"
             print(f"\n{card.name}, {card.memory / GIB:.0f} GiB: {fits}\n")
-            print("| seconds a question | card | launches | the longer |\n|---|---|---|---|")
+            print("| seconds a question | work of the GPU | launches | the longer of both |\n|---|---|---|---|")
             for part in shares:
                 print(f"| {part.name} | {part.card:.3f} | {part.launch:.3f} | {part.both:.3f} |")
             whole = (sum(getattr(part, name) for part in shares) for name in ("card", "launch", "both"))
             print("| **together** | " + " | ".join(f"**{value:.2f}**" for value in whole) + " |")
             unshared = (usual.needed + usual.recomputed) / card.peak / REACHED
-            print(f"\nWithout sharing, products of matrices alone: {unshared:.2f}.")
+            print(f"\nWithout sharing, products of matrices alone, with those that are recomputed: {unshared:.2f}.")
 
 
 NAMES = ("vision", "prefill", "decode", "loss", "backward", "recomputed", "reference")

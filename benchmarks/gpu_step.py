@@ -56,7 +56,7 @@ def measure(steps: int, questions: int, changes: Mapping[str, str], shape: str) 
     work = Counter(empty, config.run, config.grpo).group(load)
     peak = peak_flops(device, dtype)
     policy = random_policy(source, table, config, device)
-    print(f"{device_name(device)}, torch {torch.__version__}, peak {peak / 1e12:.0f} x 10^12 operations a second")
+    print(f"{device_name(device)}, torch {torch.__version__}, peak {peak / 1e12:.3g} x 10^12 operations a second")
     print(f"{load.prompt} tokens a prompt, {load.answers} answers of {load.tokens}, shared: {not policy.unshared}")
     print(plan.table(), flush=True)
     facts: dict[str, Any] = {
@@ -109,7 +109,7 @@ def measure(steps: int, questions: int, changes: Mapping[str, str], shape: str) 
             )
             print(
                 f"step {step.step}: {seconds:.3f} s a question, {1 / seconds:.2f} questions a second, "
-                f"MFU {mfu:.3f}, {step.memory_gib:.1f} GiB, gap {step.gap:.2g} nats, "
+                f"MFU {mfu:.1%}, {step.memory_gib:.1f} GiB, gap {step.gap:.2g} nats, "
                 f"changed {step.changed:.4f}; {' '.join(f'{phase} {time:.3f}' for phase, time in spent.items())}",
                 flush=True,
             )

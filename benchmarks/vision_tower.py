@@ -61,8 +61,8 @@ def main() -> None:
             spent = seconds(model, patches, grid)
             if turn:  # the first warms up
                 times[name].append(spent)
-    for name, spent in times.items():
-        print(f"{name}: {statistics.median(spent):.3f} s, from {min(spent):.3f} to {max(spent):.3f}")
+    for name, all_spent in times.items():
+        print(f"{name}: {statistics.median(all_spent):.3f} s, from {min(all_spent):.3f} to {max(all_spent):.3f}")
     print(f"ratio {statistics.median(times['by picture']) / statistics.median(times['by size']):.2f}")
 
 

@@ -90,7 +90,10 @@ def test_outcomes_line_counts_failed_and_unparsed_answers() -> None:
     )
     counted = replace(predictions[0], answer_tokens=(7,)), replace(predictions[3], answer_tokens=(300,))
     assert outcomes(a_run(*counted)).tokens == 153.5
-    assert "; 154 tokens an answer" in outcomes(a_run(*counted)).line()
+    assert "; 154 tokens an answer on average" in outcomes(a_run(*counted)).line()
+    thought = replace(predictions[0], thoughts=("Two.</think>",)), replace(predictions[3], texts=("",), thoughts=("A",))
+    assert outcomes(a_run(*thought)).unended == 1
+    assert "; 1 never ended their thoughts by </think>: raise --max-tokens" in outcomes(a_run(*thought)).line()
     assert outcomes(a_run(predictions[0])).line() == ("0 of 1 questions failed; 0 of 1 answers cannot be parsed")
     assert (
         outcomes(a_run(predictions[-1])).line() == "all 1 questions failed: nothing was answered, so there is no score"

@@ -13,7 +13,7 @@ from videossr.engine.checkpoint import PROBE, PROBE_CLIP, Checkpoint, open_check
 from videossr.errors import DataError
 from videossr.models.tiny import Family
 from videossr.prompt import builder
-from videossr.prompt.chat import without_thoughts
+from videossr.prompt.chat import split_thoughts
 from videossr.question import Clip
 
 Tiny = Callable[[Family], Checkpoint]
@@ -59,4 +59,4 @@ def test_a_text_with_the_token_of_thoughts_is_refused(tiny: Tiny) -> None:
     [("I see it.\n</think>\n\n1.0-2.0", "1.0-2.0"), ("<think>a</think>b</think> 3", "3"), ("I see it, and", "")],
 )
 def test_an_answer_is_what_stands_behind_its_thoughts(text: str, answer: str) -> None:
-    assert without_thoughts(text) == answer
+    assert split_thoughts(text)[1] == answer

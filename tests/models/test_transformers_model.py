@@ -112,6 +112,7 @@ def test_answer_counts_the_tokens_of_thoughts(make: Make, tmp_path: Path, reques
     model = make(make_tiny(tmp_path / "model", family="qwen3_5"), thinking=True)
     (response,) = answer_all(model, requests[:1], replace(SHORT, n=2)).values()
     assert response.texts == ("", "")
+    assert all(response.thoughts)
     assert response.answer_tokens == (SHORT.max_tokens,) * 2
     assert response.finish == ("length", "length")
 

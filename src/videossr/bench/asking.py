@@ -122,6 +122,7 @@ def _answered(asked: Prediction, response: Response, wanted: int) -> Prediction:
         tries=response.tries,
         prompt_tokens=response.prompt_tokens,
         answer_tokens=() if error else response.answer_tokens,
+        thoughts=() if error else tuple(map(_storable, response.thoughts)),
     )
 
 

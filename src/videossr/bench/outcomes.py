@@ -15,7 +15,7 @@ from videossr.bench.records import Run
 from videossr.rewards import scorer
 from videossr.untrusted import one_line
 
-THINK = "<think>"
+THINK, THINK_END = "<think>", "</think>"
 _OPENING = 24
 """Characters of an answer's first word that are shown."""
 
@@ -42,6 +42,7 @@ class Outcomes:
             have the asked form.
         openings: how many begin with it.
         tokens: that the model wrote for an answer, on average, thoughts included; None where that is not known.
+        unended: answers whose thoughts did not end.
         advice: what to do about it; empty where there is nothing to say.
     """
 
@@ -53,6 +54,7 @@ class Outcomes:
     opening: str
     openings: int
     tokens: float | None
+    unended: int
     advice: str
 
     def line(self) -> str:
@@ -66,7 +68,9 @@ class Outcomes:
         if self.cut_off:
             form += f"; {self.cut_off} were cut off by --max-tokens"
         if self.tokens is not None:
-            form += f"; {self.tokens:.0f} tokens an answer"
+            form += f"; {self.tokens:.0f} tokens an answer on average"
+        if self.unended:
+            form += f"; {self.unended} never ended their thoughts by {THINK_END}: raise --max-tokens"
         return f"{failed}; {form}" + (f". {self.advice}" if self.advice else "")
 
 
@@ -91,6 +95,7 @@ def outcomes(run: Run) -> Outcomes:
         opening=opening,
         openings=openings,
         tokens=fmean(tokens) if tokens else None,
+        unended=sum(not text.endswith(THINK_END) for prediction in run.predictions for text in prediction.thoughts),
         advice=_advice(texts, run.config.model),
     )
 

@@ -120,12 +120,13 @@ class Prediction:
         difficulty: what makes it hard, by name.
         times_ms, end_ms: the clock of its first clip.
         source: the video that it is about, see `QuestionSet.source`.
-        texts: the raw answers; none where it failed.
+        texts: the answers; none where it failed. They are raw, but for thoughts where these were asked for.
         finish: for each text, whether the model stopped or was cut off.
         error: why there is no text.
         tries: how often it was asked.
         prompt_tokens: length of what the model read, where that is known.
         answer_tokens: for each text, the tokens that the model wrote, thoughts included; none where that is not known.
+        thoughts: for each text, what the model thought before it, where that was asked for.
     """
 
     id: str
@@ -143,6 +144,7 @@ class Prediction:
     tries: int = 1
     prompt_tokens: int | None = None
     answer_tokens: tuple[Count, ...] = ()
+    thoughts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ def command(
     last = done.steps[-1]
     if done.manifest is not None and "GiB planned" in done.manifest.describe:
         planned, used = (done.manifest.describe[name] for name in ("GiB planned", "GiB used"))
-        console.print(f"peak memory: {used:.2f} GiB, {planned:.2f} planned")
+        console.print(f"peak memory: {used:.2f} GiB (on a CPU, of the whole process), {planned:.2f} planned")
     trained = f"the model is {out}/model" if (done.path / "model").exists() else "its checkpoints have adapters"
     console.print(f"{last.step} steps; {trained}. Look at the run: videossr report {out} --out NEW.html")
 

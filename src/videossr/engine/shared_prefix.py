@@ -42,8 +42,8 @@ ATTENTION = "sdpa"
 
 
 PACK_TOKENS = 1024
-"""Tokens of answers that are scored at once. More are scored in several packs, since attention also computes what one
-answer thinks of the others, to hide it; and their scores over the vocabulary are computed once more on the way back."""
+"""Tokens of answers that are scored at once. More are scored in several packs, since attention between answers is computed
+and masked; and their scores over the vocabulary are computed once more in the backward pass."""
 
 
 @dataclass(frozen=True)

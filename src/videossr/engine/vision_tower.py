@@ -30,7 +30,8 @@ def optimize_vision_tower(model: VisionLanguageModel) -> None:
         embed.proj = LinearPatches(embed.proj)
     lengths = _Lengths()
     for block in tower.blocks:
-        block.attn.forward = partial(_attend, block.attn, block.attn.forward, lengths)
+        attention: Any = block.attn
+        attention.forward = partial(_attend, attention, attention.forward, lengths)
 
 
 class LinearPatches(Module):
@@ -92,16 +93,20 @@ def _by_size(look: Callable[[Sequence[Tensor]], Tensor], sides: Sequence[Tensor]
     """Apply `look` to all pictures of each size at once; inputs and output are patches (N, heads, width)."""
     sizes = sorted(set(lengths))
     if len(sizes) == 1:
-        return look([side.unflatten(0, (-1, sizes[0])) for side in sides]).flatten(0, 1)
+        return look([_pictures(side, sizes[0]) for side in sides]).flatten(0, 1)
     size_of = torch.tensor(lengths).repeat_interleave(torch.tensor(lengths))
     order = torch.cat([(size_of == size).nonzero()[:, 0] for size in sizes]).to(sides[0].device)
     counts = [size * lengths.count(size) for size in sizes]
-    parts = zip(*(side[order].split(counts) for side in sides), strict=True)
+    parts = zip(*(torch.split(side[order], counts) for side in sides), strict=True)
     seen = [
-        look([side.unflatten(0, (-1, size)) for side in part]).flatten(0, 1)
-        for size, part in zip(sizes, parts, strict=True)
+        look([_pictures(side, size) for side in part]).flatten(0, 1) for size, part in zip(sizes, parts, strict=True)
     ]
     return torch.cat(seen)[order.argsort()]
+
+
+def _pictures(side: Tensor, size: int) -> Tensor:
+    """Return patches (N, heads, width) of pictures of a size as (pictures, size, heads, width)."""
+    return side.reshape(-1, size, *side.shape[1:])
 
 
 def _look(sides: Sequence[Tensor], scale: float) -> Tensor:

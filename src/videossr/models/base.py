@@ -67,6 +67,7 @@ class Response:
     Attributes:
         index: of the question.
         texts: the raw answers, `Decoding.n` of them; none where it failed.
+        thoughts: for each text, what the model thought before it, where that was asked for.
         finish: for each text, whether the model stopped by itself or the limit of tokens ended it.
         error: the reason why there is no text; empty where there is one.
         tries: number of times that the question was sent.
@@ -81,6 +82,7 @@ class Response:
     tries: int = 1
     prompt_tokens: int | None = None
     answer_tokens: tuple[int, ...] = ()
+    thoughts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from videossr.errors import DataError, MissingExtraError
 from videossr.models.base import Decoding, Model, Request, Response
 from videossr.models.prefetch import Prefetcher
 from videossr.prompt.base import Prompt
-from videossr.prompt.chat import without_thoughts
+from videossr.prompt.chat import split_thoughts
 from videossr.question_set import QuestionSet
 from videossr.sample import JSON
 
@@ -148,8 +148,9 @@ class TransformersModel(Model[TransformersSettings]):
             for number, answers in self._generate(prompts(), decoding):
                 index, prompt = open_asks.pop(number)
                 texts = tuple(self._checkpoint.text(answer.content) for answer in answers)
+                thoughts: tuple[str, ...] = ()
                 if self._settings.thinking:
-                    texts = tuple(map(without_thoughts, texts))
+                    thoughts, texts = zip(*map(split_thoughts, texts), strict=True)
                 finish: tuple[Literal["stop", "length"], ...] = tuple(
                     "stop" if answer.ended else "length" for answer in answers
                 )
@@ -160,6 +161,7 @@ class TransformersModel(Model[TransformersSettings]):
                     tries=tries,
                     prompt_tokens=len(prompt.ids),
                     answer_tokens=tuple(len(answer.ids) for answer in answers),
+                    thoughts=thoughts,
                 )
         except (torch.OutOfMemoryError, MemoryError, RuntimeError, ValueError, IndexError) as error:
             if isinstance(error, getattr(torch, "AcceleratorError", ())):

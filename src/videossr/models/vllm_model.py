@@ -22,7 +22,7 @@ from videossr.errors import ConfigError, MissingExtraError
 from videossr.models.base import Decoding, Model, Request, Response
 from videossr.models.prefetch import Prefetcher
 from videossr.prompt import checkpoint_config
-from videossr.prompt.chat import END, PAD, START, Chat, set_thinking, without_thoughts
+from videossr.prompt.chat import END, PAD, START, Chat, set_thinking, split_thoughts
 from videossr.prompt.ends import find_ends
 from videossr.question import Clip, Question
 from videossr.question_set import QuestionSet
@@ -151,12 +151,15 @@ class VLLMModel(Model[VLLMSettings]):
         for (index, _), output in zip(asked, outputs, strict=True):
             copies = 1 if decoding.temperature else decoding.n  # greedy answers to one question are the same
             texts = tuple(completion.text for completion in output.outputs) * copies
+            thoughts: tuple[str, ...] = ()
             if self._settings.thinking:
-                texts = tuple(map(without_thoughts, texts))
+                thoughts, texts = zip(*map(split_thoughts, texts), strict=True)
             ends = tuple(_finish(completion.finish_reason) for completion in output.outputs) * copies
             lengths = tuple(len(completion.token_ids) for completion in output.outputs) * copies
             prompt = len(output.prompt_token_ids)
-            yield Response(index, texts, ends, tries=tries, prompt_tokens=prompt, answer_tokens=lengths)
+            yield Response(
+                index, texts, ends, tries=tries, prompt_tokens=prompt, answer_tokens=lengths, thoughts=thoughts
+            )
 
 
 def check_version(version: str) -> None:

@@ -115,9 +115,13 @@ def set_thinking(tokenizer: Any, think: bool | None, family: str) -> None:
     tokenizer.chat_template = f"{{%- set enable_thinking = {str(think).lower()} -%}}{template}"
 
 
-def without_thoughts(text: str) -> str:
-    """Return what an answer says behind its thoughts; nothing where it was cut off before they ended."""
-    return text.rpartition(THOUGHTS[1])[2].lstrip() if THOUGHTS[1] in text else ""
+def split_thoughts(text: str) -> tuple[str, str]:
+    """Return the thoughts of an answer, with the tag that ends them, and what it says behind them.
+
+    Where the thoughts do not end, all of it is thoughts.
+    """
+    before, end, answer = text.rpartition(THOUGHTS[1])
+    return (before + end, answer.lstrip()) if end else (text, "")
 
 
 def check_clips(question: Question, clips: Sequence[Clip]) -> None:

@@ -121,7 +121,7 @@ def _saved_by(model: VisionLanguageModel, modules: Sequence[torch.nn.Module], hi
 class _Saved:
     """Sum up the bytes of all memory that is kept for the backward pass, without the weights' own.
 
-    Attention counts as its fused kernels keep it, which do not keep what each token thinks of each other.
+    Attention counts as its fused kernels keep it, which do not keep the weights of all pairs of tokens.
     """
 
     def __init__(self, model: VisionLanguageModel) -> None:

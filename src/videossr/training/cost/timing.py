@@ -70,7 +70,7 @@ class PhaseTimer:
         """Return the time in seconds, or an event that a GPU reaches when it has done what it was given so far."""
         if self._device.type != "cuda":
             return time.perf_counter()
-        event = torch.cuda.Event(enable_timing=True)
+        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         event.record(torch.cuda.current_stream(self._device))
         return event
 
@@ -80,6 +80,6 @@ def _seconds_between(begin: float | torch.cuda.Event, end: float | torch.cuda.Ev
     if isinstance(begin, torch.cuda.Event):
         assert isinstance(end, torch.cuda.Event)
         end.synchronize()
-        return begin.elapsed_time(end) / 1000
+        return float(begin.elapsed_time(end)) / 1000
     assert isinstance(end, float)
     return end - begin

@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.gpu_shapes import SHAPES, checkpoint, configured, load_in
 from videossr.engine.kv_cache import cache_arguments, cache_states, empty_cache
-from videossr.engine.model import base_model
+from videossr.engine.model import base_model, delta_nets
 from videossr.engine.shared_prefix import SharedPrefix, answer_scores
 from videossr.training.config import TrainConfig
 from videossr.training.cost.activations import Fused
@@ -110,9 +110,9 @@ def kernels(model: Any, load: Load) -> Kernels:
 def derive(shape: str) -> None:
     """Print the tables of docs/results/train-gpu.md."""
     print(
-        f"Derived, not measured: operations, kernels and memory are counted; seconds assume that products of matrices\n"
-        f"reach {REACHED:.0%} of the peak and that a kernel is launched every {LAUNCH * 1e6:.0f} microseconds. `Kernels` are "
-        "those of a token\nthat is decoded, of a prompt that is read, of the vision tower and of a group's answers.",
+        "Derived, not measured. Operations, kernels and memory are counted; seconds assume that products of matrices\n"
+        f"reach {REACHED:.0%} of the peak, and that a kernel is launched every {LAUNCH * 1e6:.0f} microseconds.\n"
+        "`Kernels` are those of a decoded token, of reading a prompt, of the vision tower and of a group's answers.",
         flush=True,
     )
     with tempfile.TemporaryDirectory() as name:
@@ -127,7 +127,8 @@ def derive(shape: str) -> None:
         calls = kernels(model, load)
         plan = memory_plan(model, config, load)
         print(
-            f"\n## {way}: {load.prompt} tokens a prompt, {load.patches} patches, {load.answers} answers of {load.tokens}\n"
+            f"\n## {way}: {load.prompt} tokens a prompt, {load.patches} patches, "
+            f"{load.answers} answers of {load.tokens}\n"
         )
         print("10^12 operations: " + ", ".join(f"{name} {getattr(work, name) / 1e12:.1f}" for name in NAMES))
         print(f"needed {work.needed / 1e12:.1f}; without sharing {usual.needed / 1e12:.0f}")
@@ -172,14 +173,9 @@ def parts(model: Any, config: TrainConfig, load: Load, work: OperationCount, cal
     text: Any = base.config.get_text_config()
     weights = (*base.model.language_model.layers.parameters(), *base.lm_head.parameters())
     read = 2 * sum(weight.numel() for weight in weights)
-    cache = (
-        4
-        * load.prompt
-        * text.num_hidden_layers
-        * text.num_key_value_heads
-        * text.hidden_size
-        // text.num_attention_heads
-    )
+    attention = sum(mixer is None for mixer in delta_nets(base))
+    width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    cache = 4 * load.prompt * attention * text.num_key_value_heads * width
     groups = config.run.decode_groups
     steps = load.tokens - 1
     back = 2 + config.run.recompute

@@ -104,7 +104,7 @@ TOKENS = 16
 """Length of an answer for which the target of the measurement is set."""
 
 
-class Noise:
+class NoiseQuestions:
     """Questions about clips of noise, with the paper's number and size of frames. A `QuestionSet`."""
 
     def __init__(self, count: int, frames: int, side: int) -> None:
@@ -161,6 +161,6 @@ def configured(changes: Mapping[str, str], questions: int) -> TrainConfig:
 
 def load_in(source: Checkpoint, config: TrainConfig) -> Load:
     """Return the work of one question."""
-    noise = Noise(1, FRAMES, SIDE)
+    noise = NoiseQuestions(1, FRAMES, SIDE)
     prompt = source.build(noise.question(0), noise.clips(0))
     return load_of(prompt, config.grpo.rollouts, config.grpo.max_tokens)

@@ -19,7 +19,7 @@ from unittest.mock import patch
 import torch
 import transformers
 
-from benchmarks.gpu_shapes import FRAMES, SHAPES, SIDE, Noise, checkpoint, configured, load_in
+from benchmarks.gpu_shapes import FRAMES, SHAPES, SIDE, NoiseQuestions, checkpoint, configured, load_in
 from videossr.engine.checkpoint import Checkpoint, device_name, find_device
 from videossr.engine.model import context_length
 from videossr.engine.shared_prefix import ATTENTION, can_share
@@ -76,7 +76,7 @@ def measure(steps: int, questions: int, changes: Mapping[str, str], shape: str) 
         "steps": [],
     }
     optimizer = Optimizer(policy.model.named_parameters(), config.optim, seed=0)
-    noise = Noise(questions * steps, FRAMES, SIDE)
+    noise = NoiseQuestions(questions * steps, FRAMES, SIDE)
     numbers = range(1, steps + 1)
     loader = QuestionLoader(
         noise,

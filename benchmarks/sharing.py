@@ -25,7 +25,7 @@ import numpy as np
 import torch
 import transformers
 
-from benchmarks.gpu_step import Noise, checkpoint, configured
+from benchmarks.gpu_shapes import NoiseQuestions, checkpoint, configured
 from videossr.engine.checkpoint import Checkpoint, open_checkpoint, prompt_inputs
 from videossr.engine.generation import generate
 from videossr.engine.shared_prefix import answer_scores, full_scores, read_prefix
@@ -55,7 +55,7 @@ LONG_RUNS: Mapping[str, Mapping[str, str]] = {
 
 def loads(source: Checkpoint, frames: int, answers: Sequence[int], tokens: Sequence[int]) -> list[Load]:
     """Return the loads of a question with so many frames."""
-    noise = Noise(1, frames, SIDE["8B"])
+    noise = NoiseQuestions(1, frames, SIDE["8B"])
     prompt = source.build(noise.question(0), noise.clips(0))
     return [load_of(prompt, count, length) for count in answers for length in tokens]
 
@@ -76,7 +76,7 @@ def token_limit(load: Load) -> float:
 def count() -> None:
     """Print the counted tables."""
     with tempfile.TemporaryDirectory() as scratch:
-        source = checkpoint(Path(scratch), tiny=False)
+        source = checkpoint(Path(scratch), "qwen3-vl-8b")
         shape = transformers.AutoConfig.from_pretrained(scratch)
     config = configured({}, QUESTIONS)
     model = empty_model(shape, config.model, torch.bfloat16)
@@ -133,7 +133,7 @@ def measure(turns: int) -> None:
     print("| frames | tokens of the prompt | tokens an answer | shared, s | not shared, s | times | counted | limit |")
     print("|" + "---|" * 8)
     for frames, tokens in POINTS:
-        noise = Noise(1, frames, SIDE["small"])
+        noise = NoiseQuestions(1, frames, SIDE["small"])
         prompt = source.build(noise.question(0), noise.clips(0))
         load = load_of(prompt, 8, tokens)
         inputs = prompt_inputs(prompt, torch.device("cpu"), torch.float32)

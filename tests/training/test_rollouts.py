@@ -62,5 +62,5 @@ def test_rollouts_hold_no_more_prompts_than_are_answered_at_once(
         assert len(taken) - len(done) < 2, "a question is taken before there is a place"
         assert len(rollout.answers) == len(rollout.texts) == 4
         assert (rollout.prefix is not None) == share_prefix
-        rollout.prefix = None  # as `losses` does
+        rollout.prefix = None  # as `backward` does
     assert sorted(done) == list(range(5))

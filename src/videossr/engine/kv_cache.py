@@ -156,7 +156,7 @@ def rebuild_cache(
 ) -> Cache:
     """Make the cache of a batch from rows of the one before and from prompts that enter, aligned on the right.
 
-    The caches are taken apart layer by layer, so that no more than one layer is in memory twice.
+    The caches are taken apart layer by layer, so that of all layers but one there is only one copy in memory.
 
     Args:
         before: of the batch so far.
@@ -169,7 +169,7 @@ def rebuild_cache(
         layout: how the tokens that follow are rows for such layers, where they are not.
     """
     made: Cache = transformers.DynamicCache()
-    chosen = torch.tensor(going)
+    chosen = torch.tensor(going, dtype=torch.long)
     for _ in range(len((before or entering[0]).layers)):
         kept = [layer_states(before.layers.pop(0))] if before else []
         new = [layer_states(cache.layers.pop(0)) for cache in entering]

@@ -41,9 +41,9 @@ ATTENTION = "sdpa"
 """The implementation that takes any mask of what sees what."""
 
 
-PACK_TOKENS = 1024
-"""Tokens of answers that are scored at once. More are scored in several packs, since attention between answers is computed
-and masked; and their scores over the vocabulary are computed once more in the backward pass."""
+SCORED_AT_ONCE = 1024
+"""Tokens of answers that go through the model at once. More go in several parts, since attention between answers is
+computed and masked; and their scores over the vocabulary are computed once more in the backward pass."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,22 @@ class SharedPrefix:
         layers: what each layer keeps, with one row. There are more rows only where it was read several times.
         length: P, tokens of the prompt.
         delta: token k behind the prompt, from 0, has the position P + k + delta.
+        cuts: of `videossr.engine.split_backward` alone: tensors behind the prompt, and the leaves in their place.
     """
 
     logits: torch.Tensor
     layers: tuple[LayerStates, ...]
     length: int
     delta: int
+    cuts: list[tuple[torch.Tensor, torch.Tensor]] | None = None
+
+    def cut(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return a tensor behind the prompt, or a leaf in its place where the backward pass is split."""
+        if self.cuts is None:
+            return tensor
+        leaf = tensor.detach().requires_grad_(tensor.requires_grad)
+        self.cuts.append((tensor, leaf))
+        return leaf
 
     def changed(self, change: Callable[[torch.Tensor], torch.Tensor]) -> SharedPrefix:
         """Return what `change` makes of all tensors."""
@@ -184,24 +194,23 @@ def answer_scores(
     firsts = torch.tensor([answer[0] for answer in answers], device=prefix.logits.device)
     first = _chosen(prefix.logits.expand(len(answers), -1), firsts, temperature, banned)
     rows: list[list[torch.Tensor]] = [list(torch.split(column, 1)) for column in first]
-    call = partial(recomputed, score) if sum(lengths) > PACK_TOKENS else score
-    for pack in _packs(lengths):
-        tokens = torch.tensor([token for answer in answers[pack] for token in answer[1:]], device=firsts.device)
-        hidden = _pack_states(model, prefix, answers[pack])
-        parts = [
-            call(*part) for part in zip(torch.split(hidden, PACK_TOKENS), torch.split(tokens, PACK_TOKENS), strict=True)
-        ]
-        for column, scored in zip(rows, zip(*parts, strict=True), strict=True):
-            tails = torch.split(torch.cat(scored), lengths[pack])
-            column[pack] = [torch.cat(row) for row in zip(column[pack], tails, strict=True)]
+    call = partial(recomputed, score) if sum(lengths) > SCORED_AT_ONCE else score
+    for some in _parts(lengths):
+        tokens = torch.tensor([token for answer in answers[some] for token in answer[1:]], device=firsts.device)
+        hidden = _part_states(model, prefix, answers[some])
+        pieces = zip(*(torch.split(side, SCORED_AT_ONCE) for side in (hidden, tokens)), strict=True)
+        logprobs, entropies = (torch.cat(side) for side in zip(*(call(*piece) for piece in pieces), strict=True))
+        for column, scored in zip(rows, (prefix.cut(logprobs), entropies), strict=True):
+            tails = torch.split(scored, lengths[some])
+            column[some] = [torch.cat(row) for row in zip(column[some], tails, strict=True)]
     return _padded(rows)
 
 
-def _packs(lengths: Sequence[int]) -> Iterator[slice]:
+def _parts(lengths: Sequence[int]) -> Iterator[slice]:
     """Yield which answers of these lengths are scored at once; together they have tokens."""
     first, size = 0, 0
     for number, length in enumerate(lengths):
-        if size and size + length > PACK_TOKENS:
+        if size and size + length > SCORED_AT_ONCE:
             yield slice(first, number)
             first, size = number, 0
         size += length
@@ -209,7 +218,7 @@ def _packs(lengths: Sequence[int]) -> Iterator[slice]:
         yield slice(first, len(lengths))
 
 
-def _pack_states(model: VisionLanguageModel, prefix: SharedPrefix, answers: Sequence[Sequence[int]]) -> torch.Tensor:
+def _part_states(model: VisionLanguageModel, prefix: SharedPrefix, answers: Sequence[Sequence[int]]) -> torch.Tensor:
     """Return the hidden states (N, width) of all tokens of answers but the last ones, one answer after the other."""
     device = prefix.logits.device
     lengths = [len(answer) - 1 for answer in answers]

@@ -1,14 +1,15 @@
-"""Go back through the answers of a group first, and through their prompt afterwards.
+"""Go back through the answers of a group first, part by part, and through their prompt afterwards.
 
 In a single backward pass autograd adds up the gradients of a weight from all its uses before the weight gets any of
 them. The answers and the prompt use the same weights, so the answers' gradients of all layers would wait in memory for
-those of the prompt: 13 GiB for a model of 8 billion bfloat16 weights. In two passes each weight gets them at once.
+those of the prompt: 13 GiB for a model of 8 billion bfloat16 weights. In several passes each weight gets them at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -23,7 +24,9 @@ def split_backward(prefix: SharedPrefix) -> Iterator[SharedPrefix]:
         with split_backward(prefix) as leaves:
             loss(answer_scores(model, leaves, answers)).backward()
 
-    Gradients are those of one backward pass, up to the order in which they are summed.
+    The backward pass of the block ends at the log-probabilities of the answers. On exit, one goes through each part of
+    the answers (`SCORED_AT_ONCE`), and the last through the prompt. Gradients are those of a single backward pass, up
+    to the order in which they are summed.
 
     Args:
         prefix: what the model kept of a prompt, with its graph. The graph is freed.
@@ -32,8 +35,14 @@ def split_backward(prefix: SharedPrefix) -> Iterator[SharedPrefix]:
         The same numbers as leaves, which share the memory of `prefix`. Where the block made no backward pass, there
         is none through the prompt either.
     """
-    leaves = prefix.changed(_as_leaf)
+    cuts: list[tuple[Tensor, Tensor]] = []
+    leaves = replace(prefix.changed(_as_leaf), cuts=cuts)
     yield leaves
+    while cuts:
+        scored, leaf = cuts.pop()
+        if leaf.grad is not None:
+            torch.autograd.backward(scored, leaf.grad)
+        del scored, leaf
     pairs = [
         (tensor, leaf.grad)
         for tensor, leaf in zip(prefix.tensors(), leaves.tensors(), strict=True)

@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import Conv3d, Module
@@ -28,10 +31,10 @@ def optimize_vision_tower(model: VisionLanguageModel) -> None:
     embed = tower.patch_embed
     if isinstance(embed.proj, Conv3d) and embed.proj.kernel_size == embed.proj.stride:
         embed.proj = LinearPatches(embed.proj)
-    lengths = _Lengths()
+    reader = _Reader()
     for block in tower.blocks:
         attention: Any = block.attn
-        attention.forward = partial(_attend, attention, attention.forward, lengths)
+        attention.forward = partial(_attend, attention, attention.forward, reader)
 
 
 class LinearPatches(Module):
@@ -50,24 +53,52 @@ class LinearPatches(Module):
         return linear(patches.flatten(1), self.weight.flatten(1), self.bias)
 
 
-class _Lengths:
-    """Read the lengths of pictures from the device once a pass, since all blocks get the same tensor."""
+@dataclass(frozen=True)
+class _Pictures:
+    """How the patches of a batch are pictures.
+
+    Attributes:
+        counts: size of a picture in patches -> how many pictures, by size.
+        order: (N,), the patches in the order of their pictures' sizes; None where there is only one size.
+        back: (N,), the inverse of `order`.
+    """
+
+    counts: Mapping[int, int]
+    order: Tensor | None = None
+    back: Tensor | None = None
+
+    @classmethod
+    def of(cls, bounds: Tensor) -> _Pictures:
+        """Read the `cu_seqlens` (pictures + 1,) of a block, which waits for the device."""
+        lengths = np.diff(bounds.cpu().numpy())
+        sizes, counts = np.unique(lengths, return_counts=True)
+        found = dict(zip(sizes.tolist(), counts.tolist(), strict=True))
+        if len(found) == 1:
+            return cls(found)
+        order = np.argsort(np.repeat(lengths, lengths), kind="stable")
+        order_and_back = (torch.from_numpy(places).to(bounds.device) for places in (order, np.argsort(order)))
+        return cls(found, *order_and_back)
+
+
+class _Reader:
+    """Read pictures once a pass: all blocks get the same bounds, those with windows in Qwen2.5-VL others."""
 
     def __init__(self) -> None:
-        self._bounds: Tensor | None = None
-        self._lengths: list[int] = []
+        self._known: deque[tuple[Tensor, _Pictures]] = deque(maxlen=2)
 
-    def of(self, bounds: Tensor) -> list[int]:
-        """Return the patches of each picture, from the `cu_seqlens` (pictures + 1,) of a block."""
-        if bounds is not self._bounds:
-            self._bounds, self._lengths = bounds, bounds.diff().tolist()
-        return self._lengths
+    def pictures(self, bounds: Tensor) -> _Pictures:
+        """Return the pictures between bounds."""
+        for known, pictures in self._known:
+            if known is bounds:
+                return pictures
+        self._known.append((bounds, _Pictures.of(bounds)))
+        return self._known[-1][1]
 
 
 def _attend(
     attention: Any,
     forward: Callable[..., Tensor],
-    lengths: _Lengths,
+    reader: _Reader,
     hidden_states: Tensor,
     cu_seqlens: Tensor,
     *more: Any,
@@ -84,27 +115,27 @@ def _attend(
     rotate = inspect.getmodule(type(attention)).apply_rotary_pos_emb_vision  # type: ignore[union-attr]
     query, key, value = attention.qkv(hidden_states).view(len(hidden_states), 3, attention.num_heads, -1).unbind(1)
     query, key = rotate(query, key, *position_embeddings)
-    seen = _by_size(partial(_look, scale=attention.scaling), (query, key, value), lengths.of(cu_seqlens))
+    seen = _by_size(partial(_look, scale=attention.scaling), (query, key, value), reader.pictures(cu_seqlens))
     out: Tensor = attention.proj(seen.flatten(1))
     return out
 
 
-def _by_size(look: Callable[[Sequence[Tensor]], Tensor], sides: Sequence[Tensor], lengths: Sequence[int]) -> Tensor:
+def _by_size(look: Callable[[Sequence[Tensor]], Tensor], sides: Sequence[Tensor], pictures: _Pictures) -> Tensor:
     """Apply `look` to all pictures of each size at once; inputs and output are patches (N, heads, width)."""
-    sizes = sorted(set(lengths))
-    if len(sizes) == 1:
-        return look([_pictures(side, sizes[0]) for side in sides]).flatten(0, 1)
-    size_of = torch.tensor(lengths).repeat_interleave(torch.tensor(lengths))
-    order = torch.cat([(size_of == size).nonzero()[:, 0] for size in sizes]).to(sides[0].device)
-    counts = [size * lengths.count(size) for size in sizes]
-    parts = zip(*(torch.split(side[order], counts) for side in sides), strict=True)
-    seen = [
-        look([_pictures(side, size) for side in part]).flatten(0, 1) for size, part in zip(sizes, parts, strict=True)
-    ]
-    return torch.cat(seen)[order.argsort()]
+    if pictures.order is not None:
+        sides = [side[pictures.order] for side in sides]
+    patches = [size * count for size, count in pictures.counts.items()]
+    parts = zip(*(torch.split(side, patches) for side in sides), strict=True)
+    seen = torch.cat(
+        [
+            look([_as_pictures(side, size) for side in part]).flatten(0, 1)
+            for size, part in zip(pictures.counts, parts, strict=True)
+        ]
+    )
+    return seen if pictures.back is None else seen[pictures.back]
 
 
-def _pictures(side: Tensor, size: int) -> Tensor:
+def _as_pictures(side: Tensor, size: int) -> Tensor:
     """Return patches (N, heads, width) of pictures of a size as (pictures, size, heads, width)."""
     return side.reshape(-1, size, *side.shape[1:])
 

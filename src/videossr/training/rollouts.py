@@ -325,7 +325,7 @@ def _figures(loss: GroupLoss, scores: TokenScores, sampled: torch.Tensor, kept: 
     entropy = torch.where(scores.mask, scores.entropies, 0.0).sum()
     mismatch = torch.where(scores.mask, (scores.logprobs.detach() - sampled).abs(), 0.0).amax()
     numbers = (loss.total.detach(), loss.weight, loss.kl, entropy, mismatch)
-    total, weight, kl, spread, gap = torch.stack([number.double() for number in numbers]).tolist()
+    total, weight, kl, spread, gap = torch.stack([number.float() for number in numbers]).tolist()
     # Off policy the log-probabilities should differ.
     return LossFigures(total, weight if kept else 0.0, kl, spread, 0.0 if off_policy else gap)
 

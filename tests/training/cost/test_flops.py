@@ -92,21 +92,22 @@ def test_counter_counts_a_group_with_a_shared_prefix_like_torch(policy_inputs_lo
     assert work.reference == work.vision + work.prefill + work.loss
 
 
-def test_counter_counts_answers_in_several_packs_like_torch(
+def test_counter_counts_answers_in_several_parts_like_torch(
     policy_inputs_load: tuple[Policy, Any, Load], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     policy, inputs, load = policy_inputs_load
     whole = count_group(policy, CONFIG, load)
     for module in (shared_prefix, flops):
-        monkeypatch.setattr(module, "PACK_TOKENS", 3 * (A - 1))  # so that the last of four answers is alone
-    with torch.no_grad():
-        prefix = read_prefix(policy.model, inputs)
-        with torch_count() as loss:
-            answer_scores(policy.model, prefix, ANSWERS)
-    packs = count_group(policy, CONFIG, load)
-    assert packs.loss == pytest.approx(loss.get_total_flops(), rel=0.02)
-    assert packs.loss < whole.loss
-    assert whole.backward - packs.backward == pytest.approx(2 * (whole.loss - packs.loss))
+        monkeypatch.setattr(module, "SCORED_AT_ONCE", 3 * (A - 1))  # so that the last of four answers is alone
+    prefix = read_prefix(policy.model, inputs)
+    with torch_count() as loss:
+        scores = answer_scores(policy.model, prefix, ANSWERS)
+    with torch_count() as backward:
+        run_backward([scores.logprobs.sum()])
+    parts = count_group(policy, CONFIG, load)
+    assert parts.loss == pytest.approx(loss.get_total_flops(), rel=0.02)
+    assert parts.loss < whole.loss
+    assert parts.backward + parts.recomputed == pytest.approx(backward.get_total_flops(), rel=0.02)
 
 
 def test_counter_counts_a_group_without_a_shared_prefix_like_torch(

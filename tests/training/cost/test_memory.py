@@ -73,6 +73,13 @@ def test_memory_plan_of_experts_in_either_precision(tmp_path: Path) -> None:
     assert 1.5 * half[name] < full[name] <= 2 * half[name]  # norms are computed in float32 either way
 
 
+def test_memory_plan_of_pictures_of_several_sizes(shape: Any) -> None:
+    one = plan_for(shape)
+    assert plan_for(shape, load=replace(LOAD, pictures=((8, 256), (4, 256)))).total == one.total
+    mixed = plan_for(shape, load=replace(LOAD, pictures=((6, 256), (24, 64))))
+    assert mixed.total == pytest.approx(one.total, rel=0.05)
+
+
 def test_memory_plan_follows_the_settings(shape: Any) -> None:
     plan = plan_for(shape)
     offloaded = plan_for(shape, optim(moments="offload"))

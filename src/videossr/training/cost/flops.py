@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from videossr.engine.model import VisionLanguageModel, VisionTowerConfig, as_module, base_model, delta_nets
-from videossr.engine.shared_prefix import PACK_TOKENS, SHARED
+from videossr.engine.shared_prefix import SCORED_AT_ONCE, SHARED
 from videossr.prompt.base import Prompt
 from videossr.training.config import GrpoConfig, RunSettings
 
@@ -160,7 +160,7 @@ class Counter:
         vision, prefill = times * seen, times * (sum(read) + self._head)
         behind = load.answers * max(0, load.tokens - 1)
         if shared:  # several answers are one packed sequence
-            full = max(1, PACK_TOKENS // max(1, load.tokens - 1))
+            full = max(1, SCORED_AT_ONCE // max(1, load.tokens - 1))
             sizes = [min(full, load.answers - first) for first in range(0, load.answers, full)]
             beside = (load.tokens - 1) ** 2 * sum(size**2 for size in sizes)
             layers, looks = behind * self._layers, self._attention * (behind * load.prompt + beside)
@@ -185,6 +185,8 @@ class Counter:
             if self._vision_back:
                 again = self._blocks_again + self._mergers_again / self._merged
                 recomputed += times * (load.patches * again + self._tower_attention(load))
+        if shared and behind > SCORED_AT_ONCE:
+            recomputed += head
         decode = self._decode(load) + (0 if shared else vision + prefill) if self._samples else 0.0
         reference = vision + prefill + loss if self._has_reference else 0.0
         return OperationCount(vision, prefill, decode, loss, backward, recomputed, reference)

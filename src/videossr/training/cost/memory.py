@@ -21,7 +21,7 @@ import transformers
 from videossr.config import override, parse
 from videossr.engine.checkpoint import Checkpoint
 from videossr.engine.model import VisionLanguageModel, base_model, delta_nets
-from videossr.engine.shared_prefix import ATTENTION, PACK_TOKENS, SHARED
+from videossr.engine.shared_prefix import ATTENTION, SCORED_AT_ONCE, SHARED
 from videossr.engine.vision_tower import optimize_vision_tower
 from videossr.errors import ConfigError, DataError
 from videossr.question_set import QuestionSet
@@ -45,8 +45,8 @@ TRIES = 8
 CHANGES = (
     "run.sharding=fsdp",
     "run.recompute=true",
-    "run.offload_activations=true",
     "run.decode_groups=1",
+    "run.offload_activations=true",
     "optim.moments=8bit",
     "optim.weights=stochastic",
     "optim.moments=offload",
@@ -231,7 +231,7 @@ def memory_plan(model: VisionLanguageModel, config: TrainConfig, load: Load, pro
     kept = _cache(base, replace(load, answers=0), shared=True) if shared else 0
     text = base.config.get_text_config()
     scored = load.answers * load.tokens
-    scores = (min(scored, PACK_TOKENS) if shared else scored) * text.vocab_size * 4
+    scores = (min(scored, SCORED_AT_ONCE) if shared else scored) * text.vocab_size * 4
     whole = parts > 1  # within a step, see `videossr.training.parallel.FullyShardedParallel`
     state: When = "host" if away else "always"
     widest = max(weight.numel() for weight in trained)

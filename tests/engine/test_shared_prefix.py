@@ -322,6 +322,15 @@ def test_answer_scores_renormalize_without_banned_tokens(make: Make, asked: Call
     assert free.entropies[0, 0].item() == pytest.approx(-float((probabilities * probabilities.log()).sum()), rel=1e-4)
 
 
+def test_allowed_scores_can_learn_after_an_evaluation_banned_the_same_tokens() -> None:
+    with torch.inference_mode():
+        assert shared_prefix.allowed_scores(torch.zeros(1, 9), (3, 5))[0, 3] == -torch.inf
+    logits = torch.zeros(1, 9, requires_grad=True)
+    torch.autograd.backward(shared_prefix.allowed_scores(logits, (3, 5)).softmax(-1)[0, 0])
+    assert logits.grad is not None
+    assert (logits.grad[0, [3, 5]] == 0).all()
+
+
 def test_full_scores_ban_the_same_tokens_as_answer_scores(make: Make, asked: Callable[..., Inputs]) -> None:
     model, inputs = make(), asked()
     prefix = read_prefix(model, inputs)

@@ -198,16 +198,23 @@ def _draw(answers: Sequence[tuple[_Group, int]], logits: Tensor, sampling: Sampl
         drawn = scores.argmax(-1)
     else:
         noise = [
-            group.noise.draw(len(group.ids), scores.shape[-1])[[answer for _, answer in members]]
+            _noise_for(group, [answer for _, answer in members], scores.shape[-1])
             for group, members in groupby(answers, key=itemgetter(0))
         ]
         logp = (scores.to(noise[0].dtype) / sampling.temperature).log_softmax(-1)
         drawn = choose_tokens(truncate(logp, sampling.top_k, sampling.top_p), torch.cat(noise))
-    logprobs = logp.gather(-1, drawn[:, None])[:, 0].float().tolist()
+    # The device is waited for once: float32 holds the numbers of tokens exactly.
+    tokens, logprobs = torch.stack([drawn.float(), logp.gather(-1, drawn[:, None])[:, 0].float()]).tolist()
     if not all(map(isfinite, logprobs)):
         raise FloatingPointError("the model's scores are no numbers")
-    for (group, answer), token, logprob in zip(answers, drawn.tolist(), logprobs, strict=True):
-        group.add(answer, token, logprob)
+    for (group, answer), token, logprob in zip(answers, tokens, logprobs, strict=True):
+        group.add(answer, int(token), logprob)
+
+
+def _noise_for(group: _Group, answers: Sequence[int], vocabulary: int) -> Tensor:
+    """Return noise (len(answers), V) for some answers of a group; it is drawn for all, whoever has ended."""
+    noise = group.noise.draw(len(group.ids), vocabulary)
+    return noise if len(answers) == len(group.ids) else noise[list(answers)]
 
 
 @dataclass(frozen=True)

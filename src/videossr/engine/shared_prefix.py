@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -305,8 +305,15 @@ def allowed_scores(logits: torch.Tensor, banned: Sequence[int]) -> torch.Tensor:
     """Return scores (…, V) float32 of the next token, -inf for tokens that cannot be drawn."""
     scores = logits.float()
     if banned:
-        scores = scores.index_fill(-1, torch.tensor(banned, device=scores.device), -torch.inf)
+        scores = scores.index_fill(-1, _tokens_on(scores.device, tuple(banned)), -torch.inf)
     return scores
+
+
+@cache
+def _tokens_on(device: torch.device, tokens: tuple[int, ...]) -> torch.Tensor:
+    """Return tokens on a device, made once: a copy at every step would take time. They may be part of any graph."""
+    with torch.inference_mode(False):
+        return torch.tensor(tokens, device=device)
 
 
 def _delta(inputs: Mapping[str, torch.Tensor]) -> int:

@@ -13,7 +13,7 @@ import pytest
 from tests.helpers.small_tokenizers import raw_tokenizer
 from tests.integration.conftest import Ask
 from videossr.clock import Clock, uniform_clock
-from videossr.prompt.clocks import CLOCKS, NoClock, StepClock, TextClock, groups
+from videossr.prompt.clocks import CLOCKS, NoClock, StepClock, TextClock, marker_slots
 from videossr.question import Clip
 
 pytestmark = pytest.mark.integration
@@ -74,7 +74,7 @@ def pieces(texts: list[str]) -> list[str]:
 
 def check_text_clock(family: str, clock: TextClock, times: Clock, written: Written) -> None:
     markers = clock.markers(times)
-    assert len(markers) == len(groups(clock, times))
+    assert len(markers) == len(marker_slots(clock, times))
     if clock.place == "drawn":
         assert written["drawn"] == markers, family
         assert pieces(written["texts"]) == [BEFORE.strip(), AFTER.strip()], family

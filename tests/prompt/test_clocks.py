@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.helpers.small_tokenizers import config, tokenizer
 from videossr.clock import Clock
 from videossr.prompt import FAMILIES, builder
-from videossr.prompt.clocks import CLOCKS, NoClock, StepClock, TextClock, family_clock, groups
+from videossr.prompt.clocks import CLOCKS, NoClock, StepClock, TextClock, family_clock, marker_slots
 from videossr.prompt.qwen3_vl import markers
 
 DOCS = Path(__file__).parents[2] / "docs/concepts/clock.md"
@@ -58,7 +58,7 @@ def text_clock(family: str) -> TextClock:
 def test_markers_are_written_as_the_family_writes_them(family: str, place: str, written: list[str]) -> None:
     clock = text_clock(family)
     assert (clock.place, clock.markers(CLOCK)) == (place, written)
-    shared = groups(clock, CLOCK)
+    shared = marker_slots(clock, CLOCK)
     assert [slot for group in shared for slot in group] == [0, 1, 2, 3, 4]
     assert len(shared) == len(written)
 
@@ -89,10 +89,10 @@ def test_clocks_are_known_of_every_family_that_is_trained_and_of_no_other_a_buil
 
 def test_clocks_of_families_without_markers() -> None:
     assert isinstance(family_clock("qwen2_5_vl"), StepClock)
-    assert [len(group) for group in groups(family_clock("qwen2_5_vl"), CLOCK)] == [2, 2, 1]
+    assert [len(group) for group in marker_slots(family_clock("qwen2_5_vl"), CLOCK)] == [2, 2, 1]
     for family in ("internvl", "minicpmv4_6", "minicpmv4_7", "llava_onevision", "qwen2_vl"):
         assert isinstance(family_clock(family), NoClock)
-        assert [list(group) for group in groups(family_clock(family), CLOCK)] == [[0], [1], [2], [3], [4]]
+        assert [list(group) for group in marker_slots(family_clock(family), CLOCK)] == [[0], [1], [2], [3], [4]]
 
 
 def test_documentation_lists_every_family() -> None:

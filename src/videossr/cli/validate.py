@@ -14,7 +14,7 @@ from rich.text import Text
 from videossr.cli.console import Bar, console
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.prompt import FAMILIES
-from videossr.prompt.clocks import NoClock, TextClock, family_clock, groups
+from videossr.prompt.clocks import NoClock, TextClock, family_clock, marker_slots
 from videossr.prompt.qwen3_vl import Layout, Qwen3VL, video_text
 from videossr.question import Question
 from videossr.report import gates, thresholds
@@ -106,7 +106,7 @@ def _show(sample: Sample, question: Question, model_type: str) -> None:
     """Print what a family reads of the times of a sample, and what the label says of the same slots."""
     spans = open_task(sample.task).truth(sample).spans
     family = family_clock(model_type)
-    shared = groups(family, sample.clock)
+    shared = marker_slots(family, sample.clock)
     markers = family.markers(sample.clock) if isinstance(family, TextClock) else [""] * len(shared)
     console.print(f"{sample.category} {sample.id}: answer {sample.answer}")
     slots = Table("slots", "shown at (s)", "marker", "", box=None)

@@ -39,14 +39,14 @@ class TextClock:
     clips: int | None = None
 
     def markers(self, clock: Clock) -> list[str]:
-        """Write the markers of a clip as the model reads them, one for each of `groups`, without space around them."""
+        """Write the markers of a clip as the model reads them, one for each of `marker_slots`, without outer space."""
         if self.time == "mean":
             return [self.words.format(self.form(seconds)) for seconds in pair_times(clock)]
         times = [self.form(time / 1000) for time in clock.times_ms]
         if self.time == "first":
-            return [self.words.format(times[group[0]]) for group in groups(self, clock)]
+            return [self.words.format(times[group[0]]) for group in marker_slots(self, clock)]
         numbered = [self.words.format(number, time) for number, time in enumerate(times, start=1)]
-        joined = [" and ".join(numbered[group.start : group.stop]) for group in groups(self, clock)]
+        joined = [" and ".join(numbered[group.start : group.stop]) for group in marker_slots(self, clock)]
         return [f"{text[0].upper()}{text[1:]}:" for text in joined]
 
     def read(self, seconds: float) -> float:
@@ -81,7 +81,7 @@ class NoClock:
 FamilyClock: TypeAlias = TextClock | StepClock | NoClock
 
 
-def groups(family: FamilyClock, clock: Clock) -> list[range]:
+def marker_slots(family: FamilyClock, clock: Clock) -> list[range]:
     """Return the slots that share a marker or a position, in order; the last group may have fewer than the others."""
     return [range(first, min(first + family.slots, len(clock))) for first in range(0, len(clock), family.slots)]
 

@@ -20,7 +20,7 @@ from tests.training.test_session import (
     have_equal_weights,
 )
 from videossr.rewards import Scorer, Scores, scorer
-from videossr.training import optim, rollouts
+from videossr.training import optim, scoring
 from videossr.training.config import TrainConfig
 from videossr.training.runs.health import rewards_are_equal
 from videossr.training.runs.records import Rollouts, Step, read_train_run
@@ -31,7 +31,7 @@ EQUAL = "in every group of the first 3 steps all rewards are equal"
 
 
 def replace_scorer(monkeypatch: pytest.MonkeyPatch, score: Scorer) -> None:
-    monkeypatch.setattr(rollouts, "scorer", lambda data_source: score)
+    monkeypatch.setattr(scoring, "scorer", lambda data_source: score)
 
 
 def score_zero(text: str, gold: str) -> Scores:
@@ -117,7 +117,7 @@ def test_train_names_the_question_of_a_failing_scorer_and_resumes_exactly(
 
         return failing
 
-    monkeypatch.setattr(rollouts, "scorer", score)
+    monkeypatch.setattr(scoring, "scorer", score)
     question = r"question \S+: the scorer of videossr/\w+ "
     with pytest.raises(ValueError, match=question + message + r".*The last checkpoint is .*checkpoints/step-000002$"):
         train(train_config, tmp_path / "run")

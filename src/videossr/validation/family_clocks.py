@@ -23,7 +23,7 @@ from videossr.sample import Sample
 from videossr.tasks.base import open_task
 from videossr.validation.validator import TOLERANCE
 
-REMEDY = "take a model type that reads tenths (such as qwen3_vl, glm46v) or questions without times (counting, jigsaw)"
+REMEDY = "take a model type that reads tenths (such as qwen3_vl, glm46v) or questions without times"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def find_refusal(sample: Sample, question: Question, model_type: str) -> Refusal
     if isinstance(family, TextClock) and family.clips is not None and clips > family.clips:
         return Refusal(
             f"it shows {clips} clips, and a prompt of {model_type} takes {family.clips}",
-            "take another model type, or questions of one clip, such as counting",
+            "take another model type, or questions of one clip",
         )
     task = open_task(sample.task)
     label = parse_interval(sample.answer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -40,6 +41,7 @@ RECOMPUTE = replace(KEEP, run=replace(KEEP.run, recompute=True))
 @contextmanager
 def allocated() -> Iterator[Callable[[], int]]:
     """Record what torch allocates and frees on the CPU; the yielded function returns the largest sum, in bytes."""
+    gc.collect()  # what an earlier test has left would count when it is freed
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
         yield lambda: max(accumulate(size for _, size in sorted(changes)))
     events: Any = recorded.profiler

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.gpu_shapes import SHAPES, checkpoint, configured, load_in
 from videossr.engine.kv_cache import cache_arguments, cache_states, empty_cache
-from videossr.engine.model import base_model, delta_nets
+from videossr.engine.model import base_model
 from videossr.engine.shared_prefix import SharedPrefix, answer_scores
 from videossr.training.config import TrainConfig
 from videossr.training.cost.activations import Fused
 from videossr.training.cost.flops import Counter, Load, OperationCount
-from videossr.training.cost.memory import GIB, USED, empty_model, memory_plan
+from videossr.training.cost.memory import GIB, USED, cache_size, empty_model, memory_plan
 
 REACHED = 0.4
 """Of the peak, in products of matrices: what a good kernel reaches at these sizes. Assumed."""
@@ -170,12 +170,9 @@ def parts(model: Any, config: TrainConfig, load: Load, work: OperationCount, cal
     """
     trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
     base = base_model(model)
-    text: Any = base.config.get_text_config()
     weights = (*base.model.language_model.layers.parameters(), *base.lm_head.parameters())
     read = 2 * sum(weight.numel() for weight in weights)
-    attention = sum(mixer is None for mixer in delta_nets(base))
-    width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    cache = 4 * load.prompt * attention * text.num_key_value_heads * width
+    cache = cache_size(base, replace(load, answers=0), shared=True)
     groups = config.run.decode_groups
     steps = load.tokens - 1
     back = 2 + config.run.recompute

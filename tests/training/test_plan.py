@@ -50,3 +50,7 @@ def test_resolve_plan_refuses_incompatible_settings_before_weights_are_read(conf
     train_config = config(model__path="'nowhere'", run__sharding="fsdp", optim__moments="8bit")
     with pytest.raises(ConfigError, match=r"--optim\.moments=8bit .* use --run\.sharding=none"):
         resolve_plan(train_config, open_questions(str(small / "data")), world)
+    for settings, message in (({}, "needs run.recompute=true"), ({"run__recompute": "true"}, "those of a CPU are")):
+        offloading = config(model__path="'nowhere'", run__offload_activations="true", **settings)
+        with pytest.raises(ConfigError, match=message):
+            resolve_plan(offloading, open_questions(str(small / "data")), World())

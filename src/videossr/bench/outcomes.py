@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from videossr.bench.records import Run
+from videossr.prompt.chat import THOUGHTS
 from videossr.rewards import scorer
 from videossr.untrusted import one_line
 
-THINK, THINK_END = "<think>", "</think>"
+THINK, THINK_END = THOUGHTS
 _OPENING = 24
 """Characters of an answer's first word that are shown."""
 
@@ -119,7 +120,7 @@ def _opening(text: str) -> str:
 
 def _advice(texts: Iterable[str], model: str) -> str:
     """Say what switches thinking off, where answers hold thoughts. A chat template may open them before the answer."""
-    if not any(text.lstrip().startswith(THINK) or "</think>" in text for text in texts):
+    if not any(text.lstrip().startswith(THINK) or THINK_END in text for text in texts):
         return ""
     way = _WAYS.get(model.partition(":")[0])
     return "The model thinks before it answers" + (f"; switch that off: {way}" if way else "")

@@ -68,7 +68,7 @@ class SharedPrefix:
         """Return a tensor behind the prompt, or a leaf in its place where the backward pass is split."""
         if self.cuts is None:
             return tensor
-        leaf = tensor.detach().requires_grad_(tensor.requires_grad)
+        leaf = as_leaf(tensor)
         self.cuts.append((tensor, leaf))
         return leaf
 
@@ -110,6 +110,11 @@ class TokenScores:
     logprobs: torch.Tensor
     entropies: torch.Tensor
     mask: torch.Tensor
+
+
+def as_leaf(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the same numbers as the start of a graph of their own, where they have a gradient."""
+    return tensor.detach().requires_grad_(tensor.requires_grad)
 
 
 def can_share(model: VisionLanguageModel) -> str:

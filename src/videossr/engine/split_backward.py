@@ -7,14 +7,14 @@ those of the prompt: 13 GiB for a model of 8 billion bfloat16 weights. In severa
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from videossr.engine.shared_prefix import SharedPrefix
+from videossr.engine.shared_prefix import SharedPrefix, as_leaf
 
 
 @contextmanager
@@ -36,23 +36,16 @@ def split_backward(prefix: SharedPrefix) -> Iterator[SharedPrefix]:
         is none through the prompt either.
     """
     cuts: list[tuple[Tensor, Tensor]] = []
-    leaves = replace(prefix.changed(_as_leaf), cuts=cuts)
+    leaves = replace(prefix.changed(as_leaf), cuts=cuts)
     yield leaves
     while cuts:
-        scored, leaf = cuts.pop()
-        if leaf.grad is not None:
-            torch.autograd.backward(scored, leaf.grad)
-        del scored, leaf
-    pairs = [
-        (tensor, leaf.grad)
-        for tensor, leaf in zip(prefix.tensors(), leaves.tensors(), strict=True)
-        if leaf.grad is not None
-    ]
+        _go_back([cuts.pop()])
+    _go_back(zip(prefix.tensors(), leaves.tensors(), strict=True))
+
+
+def _go_back(cut: Iterable[tuple[Tensor, Tensor]]) -> None:
+    """Go back through tensors together, each with the gradient that the leaf in its place has got, if it has one."""
+    pairs = [(tensor, leaf.grad) for tensor, leaf in cut if leaf.grad is not None]
     if pairs:
         tensors, gradients = zip(*pairs, strict=True)
         torch.autograd.backward(tensors, gradients)
-
-
-def _as_leaf(tensor: Tensor) -> Tensor:
-    """Return the same numbers as the start of a graph of their own, where they have a gradient."""
-    return tensor.detach().requires_grad_(tensor.requires_grad)

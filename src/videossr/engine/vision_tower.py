@@ -122,22 +122,16 @@ def _attend(
 
 def _by_size(look: Callable[[Sequence[Tensor]], Tensor], sides: Sequence[Tensor], pictures: _Pictures) -> Tensor:
     """Apply `look` to all pictures of each size at once; inputs and output are patches (N, heads, width)."""
-    if pictures.order is not None:
-        sides = [side[pictures.order] for side in sides]
+
+    def seen(part: Sequence[Tensor], size: int) -> Tensor:
+        return look([side.reshape(-1, size, *side.shape[1:]) for side in part]).flatten(0, 1)
+
+    if pictures.order is None or pictures.back is None:
+        (size,) = pictures.counts
+        return seen(sides, size)
     patches = [size * count for size, count in pictures.counts.items()]
-    parts = zip(*(torch.split(side, patches) for side in sides), strict=True)
-    seen = torch.cat(
-        [
-            look([_as_pictures(side, size) for side in part]).flatten(0, 1)
-            for size, part in zip(pictures.counts, parts, strict=True)
-        ]
-    )
-    return seen if pictures.back is None else seen[pictures.back]
-
-
-def _as_pictures(side: Tensor, size: int) -> Tensor:
-    """Return patches (N, heads, width) of pictures of a size as (pictures, size, heads, width)."""
-    return side.reshape(-1, size, *side.shape[1:])
+    parts = zip(*(torch.split(side[pictures.order], patches) for side in sides), strict=True)
+    return torch.cat([seen(part, size) for part, size in zip(parts, pictures.counts, strict=True)])[pictures.back]
 
 
 def _look(sides: Sequence[Tensor], scale: float) -> Tensor:

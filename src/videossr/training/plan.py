@@ -19,7 +19,7 @@ from videossr.training.batching import RunLength, choose_questions, run_length, 
 from videossr.training.checkpoints.model_files import peculiarities
 from videossr.training.config import TrainConfig
 from videossr.training.cost.flops import Load
-from videossr.training.cost.memory import MemoryPlan, largest_load, plan_run
+from videossr.training.cost.memory import MemoryPlan, check_offloading, largest_load, plan_run
 from videossr.training.mixture import find_unreadable, shares_of
 from videossr.training.optim import Optimizer
 from videossr.training.parallel import Parallelism, World, parallelize
@@ -106,6 +106,7 @@ def resolve_plan(config: TrainConfig, questions: QuestionSet, world: World) -> R
     dtype = resolve_dtype(config.run.dtype, device)
     if world.size > 1 and config.run.sharding == "fsdp" and config.optim.moments == "8bit":
         raise ConfigError("--optim.moments=8bit is for weights that are not sharded: use --run.sharding=none")
+    check_offloading(config.run, device)
     checkpoint = open_checkpoint(config.model.path, config.model.layout)
     load = largest_load(questions, chosen, categories, checkpoint, config.grpo if config.run.method == "grpo" else None)
     memory, shortage = plan_run(checkpoint.folder, config, load, device=device, dtype=dtype, processes=world.size)

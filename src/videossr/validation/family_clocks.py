@@ -1,4 +1,4 @@
-"""Whether a model family can read the times that answers name, for `videossr validate --model-type TYPE`.
+"""Judge whether a model family can read the times that answers name, for `videossr validate --model-type TYPE`.
 
 A time can be read where the family writes it, by its own form, within the tolerance of labels: 0.05 s. How many frames
 share a marker is not judged: even Qwen3-VL, for which the method was made, has one for every two.

@@ -25,7 +25,7 @@ from videossr.engine.shared_prefix import ATTENTION, SCORED_AT_ONCE, SHARED
 from videossr.engine.vision_tower import optimize_vision_tower
 from videossr.errors import ConfigError, DataError
 from videossr.question_set import QuestionSet
-from videossr.training.config import GrpoConfig, ModelConfig, TrainConfig, as_table
+from videossr.training.config import GrpoConfig, ModelConfig, RunSettings, TrainConfig, as_table
 from videossr.training.cost.activations import activation_memory
 from videossr.training.cost.flops import Load, load_of
 from videossr.training.mixture import paths_of
@@ -179,8 +179,7 @@ def plan_run(
     shape = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
 
     def plan(config: TrainConfig) -> MemoryPlan:
-        if config.run.offload_activations and device.type == "cpu":
-            raise ConfigError("run.offload_activations moves states to RAM, where those of a CPU are: leave it out")
+        check_offloading(config.run, device)
         return memory_plan(empty_model(shape, config.model, dtype), config, load, processes)
 
     first = plan(config)
@@ -211,9 +210,8 @@ def memory_plan(model: VisionLanguageModel, config: TrainConfig, load: Load, pro
     Raises:
         ConfigError: what is to be offloaded is not there.
     """
+    check_offloading(config.run)
     offload = config.run.offload_activations
-    if offload and not config.run.recompute:
-        raise ConfigError("run.offload_activations needs run.recompute=true: it keeps in RAM what that leaves")
     base = base_model(model)
     parts = processes if config.run.sharding == "fsdp" else 1
     weights = sum(_size(weight) for weight in model.parameters())
@@ -227,8 +225,8 @@ def memory_plan(model: VisionLanguageModel, config: TrainConfig, load: Load, pro
     rows = 0 if shared else min(config.run.rows, load.answers)
     keeps = activation_memory(model, load, recompute=config.run.recompute, offload=offload, rows=rows)
     whole_keeps = activation_memory(model, load, recompute=True, rows=rows) if offload else keeps
-    cache = _cache(base, load, shared=shared) if grpo else 0
-    kept = _cache(base, replace(load, answers=0), shared=True) if shared else 0
+    cache = cache_size(base, load, shared=shared) if grpo else 0
+    kept = cache_size(base, replace(load, answers=0), shared=True) if shared else 0
     text = base.config.get_text_config()
     scored = load.answers * load.tokens
     scores = (min(scored, SCORED_AT_ONCE) if shared else scored) * text.vocab_size * 4
@@ -260,6 +258,14 @@ def memory_plan(model: VisionLanguageModel, config: TrainConfig, load: Load, pro
             MemoryRow("optimizer step", _stepping(config, base.dtype) * min(PIECE, widest), "step"),
         )
     )
+
+
+def check_offloading(run: RunSettings, device: torch.device | None = None) -> None:
+    """Raise ConfigError where activations are to be offloaded that are not there, or from a CPU to its own memory."""
+    if run.offload_activations and not run.recompute:
+        raise ConfigError("run.offload_activations needs run.recompute=true: it keeps in RAM what that leaves")
+    if run.offload_activations and device is not None and device.type == "cpu":
+        raise ConfigError("run.offload_activations moves states to RAM, where those of a CPU are: leave it out")
 
 
 def available_memory(device: torch.device) -> int:
@@ -352,7 +358,7 @@ def _stepping(config: TrainConfig, dtype: torch.dtype) -> int:
     return 8 if dtype == torch.float32 else {"master": 6, "plain": 10, "stochastic": 18}[config.optim.weights]
 
 
-def _cache(base: VisionLanguageModel, load: Load, *, shared: bool) -> int:
+def cache_size(base: VisionLanguageModel, load: Load, *, shared: bool) -> int:
     """Return the bytes of the cache for a prompt and all answers to it, or for the rows sampled at once.
 
     An attention layer has keys and values of each token, a Gated DeltaNet layer has states for each answer.
